@@ -1,0 +1,191 @@
+"""The only place that chooses implementations: from settings to a running server."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from yunmo.cloud.cloud import Cloud
+from yunmo.cloud.system import System
+from yunmo.core import plugins
+from yunmo.core.identity import Limits
+from yunmo.hub.hub import Hub
+from yunmo.runtime.placement.process import ProcessPlacement
+from yunmo.serving.deployments import Deployments, HubSource
+from yunmo.serving.hardware import find_hardware
+from yunmo.serving.infer import Inference
+from yunmo.serving.memory import MemoryBudget
+from yunmo.serving.offers import choose
+from yunmo.serving.runner import Patience, World
+from yunmo.serving.store import DeploymentStore
+from yunmo.settings import Settings
+from yunmo.storage.blobs import DirectoryStore, ObjectStore, S3Location, S3Store
+from yunmo.storage.database import Database, open_database
+from yunmo.storage.migrate import migrate
+from yunmo.tenancy.tenancy import Tenancy, open_tenancy
+from yunmo.web.app import App
+from yunmo.web.dialects.admin.dialect import AdminDialect
+from yunmo.web.dialects.hf.dialect import HuggingFaceDialect
+from yunmo.web.dialects.hub.dialect import HubDialect
+from yunmo.web.dialects.openai.dialect import OpenAIDialect
+from yunmo.web.metrics import Metrics
+from yunmo.web.guard import GuardLimits
+from yunmo.web.server import ServerLimits, serve
+
+_MEMORY_SHARE = 0.8
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What the operator is told once requests can be served."""
+
+    url: str
+    admin_key: str
+    is_new_key: bool
+    admin_key_file: Path
+
+
+async def run_server(settings: Settings, on_started: Callable[[Started], None]) -> None:
+    """Serve until SIGTERM or SIGINT; then finish what is in work and return."""
+    async with open_cloud(settings) as (cloud, key):
+        metrics = Metrics()
+        app = App(cloud, [AdminDialect(cloud, metrics), OpenAIDialect(cloud), HuggingFaceDialect(cloud), HubDialect(cloud)], metrics)
+
+        def started(port: int) -> None:
+            on_started(Started(f"http://{settings.http.host}:{port}", key.text, key.is_new, key.file))
+
+        guard = GuardLimits(
+            header_seconds=settings.http.header_seconds,
+            idle_seconds=settings.http.idle_seconds,
+            stall_seconds=settings.http.stall_seconds,
+            connections=settings.http.max_connections,
+        )
+        await serve(app, settings.http.host, settings.http.port, ServerLimits(guard, settings.http.shutdown_seconds), started)
+
+
+@contextlib.asynccontextmanager
+async def open_cloud(settings: Settings) -> "AsyncIterator[tuple[Cloud, AdminKey]]":
+    """A Cloud with everything behind it running; all of it is stopped on the way out."""
+    data = settings.data.resolve()
+    for folder in ("", "secrets", "cache", "logs"):
+        (data / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _only_one_server(data):
+        database = open_database(settings.storage.database or f"sqlite:///{data / 'yunmo.db'}")
+        try:
+            await asyncio.to_thread(migrate, database.engine)
+            async with _open_services(settings, data, database) as opened:
+                yield opened
+        finally:
+            await database.close()
+
+
+@contextlib.asynccontextmanager
+async def _open_services(settings: Settings, data: Path, database: Database) -> "AsyncIterator[tuple[Cloud, AdminKey]]":
+    limits = Limits(settings.limits.requests_per_minute, settings.limits.tokens_per_minute, settings.limits.concurrent_requests)
+    tenancy = await open_tenancy(database, _secret(data / "secrets" / "pepper"), default_limits=limits)
+    key = await _admin_key(settings, data, tenancy)
+    hub = Hub(database, _blobs(settings, data), _secret(data / "secrets" / "signing"), large_file_bytes=settings.hub.large_file_bytes)
+    hardware = find_hardware()
+    memory = MemoryBudget(settings.serving.memory_bytes or int(hardware.memory_bytes * _MEMORY_SHARE))
+    world = World(
+        models=HubSource(hub.models),
+        placement=ProcessPlacement(),
+        memory=memory,
+        hardware=hardware,
+        choose=lambda description, spec: choose(description, hardware, plugins.engines(), spec.options),
+        cache=data / "cache",
+        logs=data / "logs",
+        patience=Patience(
+            idle=settings.serving.idle_seconds,
+            cold_wait=settings.serving.cold_wait_seconds,
+            drain=settings.serving.drain_seconds,
+            hang=settings.serving.hang_seconds,
+        ),
+        queue_limit=settings.serving.queue_limit,
+    )
+    deployments = Deployments(
+        DeploymentStore(database), hub.models, world, auto_deploy=settings.serving.auto_deploy, follow_seconds=settings.serving.follow_seconds
+    )
+    inference = Inference(deployments, tenancy, settings.serving.request_seconds, settings.serving.cold_wait_seconds)
+    system = System(hardware, memory, database.dialect, lambda: tuple(plugins.engines()))
+    loops = [asyncio.create_task(each, name=name) for name, each in (("tenancy", tenancy.run()), ("deployments", deployments.run()))]
+    try:
+        yield Cloud(hub=hub, deployments=deployments, inference=inference, tenancy=tenancy, system=system), key
+    finally:
+        await deployments.close()
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+        await tenancy.ledger.flush()
+
+
+@dataclass(frozen=True, slots=True)
+class AdminKey:
+    """The operator's key and where the local command line finds it."""
+
+    text: str
+    is_new: bool
+    file: Path
+
+
+async def _admin_key(settings: Settings, data: Path, tenancy: Tenancy) -> AdminKey:
+    file = data / "secrets" / "admin-key"
+    is_new = not file.exists()
+    if settings.admin_key is not None:
+        text = settings.admin_key.get_secret_value()
+    else:
+        text = file.read_text().strip() if not is_new else "ym_" + secrets.token_urlsafe(32)
+    if is_new or file.read_text().strip() != text:
+        _write_secret(file, text.encode())
+    await tenancy.keys.adopt(text, project="admin", scopes=("admin",), name="operator")
+    return AdminKey(text, is_new, file)
+
+
+def _secret(file: Path) -> bytes:
+    if not file.exists():
+        _write_secret(file, secrets.token_bytes(32))
+    return file.read_bytes()
+
+
+def _write_secret(file: Path, content: bytes) -> None:
+    temporary = file.with_suffix(".new")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
+    temporary.replace(file)
+
+
+def _blobs(settings: Settings, data: Path) -> ObjectStore:
+    storage = settings.storage
+    if storage.blobs is None:
+        return DirectoryStore(data / "objects")
+    location = S3Location(
+        storage.blobs,
+        endpoint=storage.s3_endpoint,
+        region=storage.s3_region,
+        access_key=storage.s3_access_key.get_secret_value() if storage.s3_access_key else None,
+        secret_key=storage.s3_secret_key.get_secret_value() if storage.s3_secret_key else None,
+    )
+    return S3Store(location, staging=data / "staging")
+
+
+class AlreadyRunning(Exception):
+    """Another server uses this data directory."""
+
+
+@contextlib.contextmanager
+def _only_one_server(data: Path) -> Iterator[None]:
+    with (data / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AlreadyRunning(f"Another yunmo serve uses {data}. Stop it, or choose another directory with --data.") from error
+        yield

@@ -1,0 +1,144 @@
+"""What an engine is: a plugin that runs one loaded model.
+
+A *kind* of engine (`EngineKind`) is what a plugin registers. In the control plane it looks at a model's description and
+makes an offer; in the worker it loads the model. Only `load` may import a model library.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import msgspec
+
+from yunmo.core.errors import YunmoError
+from yunmo.core.tasks import Output, Request
+from yunmo.core.usage import Usage
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """How a deployment runs its model. What the engine alone understands is in `options`.
+
+    `slots` is how many requests one replica has in work at a time; `streams` × `threads` is the layout of its cores.
+    `engine` names the registered kind, `precision` is fp32, bf16, int8 … or a quantisation's name.
+    """
+
+    engine: str
+    format: str = ""
+    precision: str = ""
+    streams: int = 1
+    threads: int = 1
+    slots: int = 1
+    batch_items: int = 1
+    context_tokens: int | None = None
+    options: dict[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What this machine offers."""
+
+    cores: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDescription:
+    """What is known of a revision without loading it. Paths are inside the repository; sizes in bytes.
+
+    `config`, `tokenizer_config` and the like are the parsed JSON files at the root; `documents` maps every small JSON
+    file's path to its content. `pipeline_tag`, `library_name` and `tags` come from the model card. `gguf` holds the
+    metadata of the GGUF file, if there is one.
+    """
+
+    repository: str
+    revision: str
+    files: Mapping[str, int]
+    documents: Mapping[str, Any] = field(default_factory=dict)
+    pipeline_tag: str | None = None
+    library_name: str | None = None
+    tags: Sequence[str] = ()
+    gguf: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        return self.documents.get("config.json") or {}
+
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        return tuple(self.config.get("architectures") or ())
+
+    def has(self, suffix: str) -> bool:
+        return any(path.endswith(suffix) for path in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An engine's proposal for a model.
+
+    The highest `preference` wins (dedicated engines 50 and up, the general one 10). `missing` names what must be
+    installed first; `problem` says why a model that this engine knows cannot be run at all ("convert it: …").
+    `files` are the paths to lay out before loading (empty means all of them). `memory_bytes` is one replica's.
+    """
+
+    engine: str
+    tasks: tuple[str, ...]
+    plan: Plan
+    memory_bytes: int
+    preference: int
+    files: tuple[str, ...] = ()
+    missing: str | None = None
+    problem: str | None = None
+
+
+Progress = Callable[[str, float], None]
+"""Told while loading: what is happening ("exporting to ONNX") and the share done, 0 to 1."""
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A loaded model that batches by itself. `stream` yields outputs or deltas and ends with one Usage.
+
+    Cancelling the iterator stops the work within one token. Errors are YunmoErrors; anything else is an EngineFailed.
+    """
+
+    tasks: tuple[str, ...]
+
+    def stream(self, request: Request) -> AsyncIterator[Output | Usage]: ...
+
+    async def close(self) -> None: ...
+
+
+Result = tuple[Output, Usage]
+
+
+@runtime_checkable
+class BatchEngine(Protocol):
+    """A loaded model that runs items in a blocking call; `runtime.batching` queues for it.
+
+    `run` gets 1 to `plan.batch_items` single-row requests of one task (see `tasks.split`) and answers each, in order,
+    with its result or with the error of that item alone. It is called from `plan.streams` threads at once.
+    `cost` is an item's size in tokens or the like: items of a batch are chosen to be of similar cost.
+    """
+
+    tasks: tuple[str, ...]
+
+    def cost(self, request: Request) -> int: ...
+
+    def run(self, stream: int, requests: Sequence[Request]) -> Sequence[Result | YunmoError]: ...
+
+    def close(self) -> None: ...
+
+
+class EngineKind(Protocol):
+    """What a plugin registers under the entry point group `yunmo.engines`."""
+
+    name: str
+
+    def offer(self, model: ModelDescription, hardware: Hardware) -> Offer | None:
+        """What this engine can do with the model; None if it is not for it. No model library is imported."""
+        ...
+
+    def load(self, directory: Path, derived: Path, plan: Plan, progress: Progress) -> Engine | BatchEngine:
+        """Load the model laid out in `directory` (read-only). `derived` keeps what was made of it (exports) between starts."""
+        ...

@@ -1,0 +1,139 @@
+"""The one place that touches llama.cpp: its server inside this process, without a TCP port."""
+
+import http.client
+import secrets
+import socket
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from yunmo.core.engine import Plan
+from yunmo.core.errors import EngineFailed, InvalidRequest
+from yunmo.engines.llama_cpp.kind import CONTEXT_TOKENS, PROMPT_CACHE_MIB
+
+OnChunk = Callable[[bytes], bool]
+"""Gets every chunk of a stream; answering True stops it."""
+
+_BATCH_TOKENS = 128
+"""Prompt tokens in one step. Others' next tokens and a cancellation wait for one step, so it is not llama.cpp's 2048
+(SmolLM2-135M on two cores reads 110 tokens/s in steps of 128, 140 in steps of 2048)."""
+
+_QUIET = -1
+_RPC_SECONDS = 60.0
+_POOLINGS = ("none", "mean", "cls", "last")
+
+
+class Server:
+    """A loaded GGUF model. Its methods block: call them from threads, several at once."""
+
+    def __init__(self, model: Path, plan: Plan, *, embedding: bool) -> None:
+        import xllamacpp
+
+        # llama.cpp's server insists on listening: on a Unix socket that only this user can reach, and with a key.
+        self._room = tempfile.TemporaryDirectory(prefix="yunmo-llama-")
+        self._socket = str(Path(self._room.name) / "llama.sock")
+        self._key = secrets.token_hex(16)
+        params = _parameters(xllamacpp, model, plan, embedding=embedding)
+        params.hostnames = [self._socket]
+        params.api_keys = [self._key]
+        try:
+            self._server = xllamacpp.Server(params)
+        except RuntimeError as error:
+            self._room.cleanup()
+            raise EngineFailed(
+                f"llama.cpp could not load “{model.name}” ({str(error).rstrip('.')}). "
+                "Its architecture may be newer than this llama.cpp, the file damaged, or the memory too small."
+            ) from None
+
+    def chat(self, body: bytes, on_chunk: OnChunk) -> None:
+        """Stream a chat's chunks; errors of the request come as ValueError or as a chunk."""
+        self._server.handle_chat_completions(body, on_chunk)
+
+    def generate(self, body: bytes, on_chunk: OnChunk) -> None:
+        """Stream a generation's chunks; errors as in `chat`."""
+        self._server.handle_completions(body, on_chunk)
+
+    def embed(self, body: bytes) -> bytes:
+        """Embed texts or token ids."""
+        answer: bytes = self._server.handle_embeddings(body)
+        return answer
+
+    def tokens(self, text: str, *, special: bool = True) -> list[int]:
+        """A text's token ids, with the special ones around it that the model wants."""
+        ids: list[int] = self._call("POST", "/tokenize", {"content": text, "add_special": special})["tokens"]
+        return ids
+
+    def text(self, tokens: tuple[int, ...]) -> str:
+        """The text that token ids spell."""
+        text: str = self._call("POST", "/detokenize", {"tokens": tokens})["content"]
+        return text
+
+    def prompt(self, body: dict[str, Any]) -> str:
+        """The prompt that the model's template makes of a chat."""
+        prompt: str = self._call("POST", "/apply-template", body)["prompt"]
+        return prompt
+
+    def busy_slots(self) -> int:
+        """How many slots are at work."""
+        return sum(slot["is_processing"] for slot in self._call("GET", "/slots", None))
+
+    def close(self) -> None:
+        """Stop and give the memory back; no call may be under way."""
+        del self._server
+        self._room.cleanup()
+
+    def _call(self, method: str, path: str, body: Any) -> Any:
+        connection = _UnixConnection(self._socket)
+        try:
+            headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+            connection.request(method, path, None if body is None else msgspec.json.encode(body), headers)
+            response = connection.getresponse()
+            answer = msgspec.json.decode(response.read())
+        finally:
+            connection.close()
+        if response.status >= 400:
+            raise InvalidRequest(f"llama.cpp refused the request: {answer.get('error', {}).get('message', response.reason)}")
+        return answer
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=_RPC_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def _parameters(xllamacpp: Any, model: Path, plan: Plan, *, embedding: bool) -> Any:
+    context_tokens = plan.context_tokens or CONTEXT_TOKENS
+    batch_tokens = context_tokens if embedding else int(plan.options.get("batch_tokens", _BATCH_TOKENS))
+    params = xllamacpp.CommonParams()
+    params.model.path = str(model)
+    params.model_alias = {"model"}
+    params.n_parallel = plan.slots
+    params.n_ctx = plan.slots * context_tokens
+    # One cache per slot: a unified one was half as fast with eight chats at once (24 to 50 tokens/s with SmolLM2-135M),
+    # because every token then looks over the cells of all chats; and it would let one prompt take all the context.
+    params.kv_unified = bool(plan.options.get("kv_unified", False))
+    params.n_batch = batch_tokens
+    params.n_ubatch = batch_tokens if embedding else min(batch_tokens, 512)
+    params.cpuparams.n_threads = plan.threads
+    params.cpuparams_batch.n_threads = plan.threads
+    params.cache_ram_mib = int(plan.options.get("prompt_cache_mib", PROMPT_CACHE_MIB))
+    params.fit_params = False
+    params.n_threads_http = 2
+    params.ui = False
+    params.offline = True
+    params.verbosity = _QUIET
+    if embedding:
+        params.embedding = True
+        pooling = plan.options.get("pooling")
+        if pooling in _POOLINGS:
+            params.pooling_type = getattr(xllamacpp.llama_pooling_type, f"LLAMA_POOLING_TYPE_{pooling.upper()}")
+    return params

@@ -1,0 +1,131 @@
+"""Tool calls for models whose chat template knows none: the tools go into the system message, a schema holds the answer to its form."""
+
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from yunmo.core.errors import Unsupported
+from yunmo.core.tasks import Chat, Message, TextDelta, TokenLogprob, Tool, ToolCallDelta
+from yunmo.engines.llama_cpp.requests import Body, chosen_tools, parsed_schema
+
+_RULES_CALL = 'To call functions, answer with a JSON object: {"tool_calls": [{"name": …, "arguments": {…}}]}.'
+_MOST_CALLS = 4
+"""Small models repeat a call until they run out of tokens."""
+
+_RULES_SAY = 'To answer yourself, answer with a JSON object: {"response": "…"}.'
+
+
+@dataclass(slots=True)
+class Rewriting:
+    """One such chat: `body` rewrites the request, `read` the answer's deltas (an answer can only be told once it is whole)."""
+
+    tools: tuple[Tool, ...]
+    required: bool
+    parallel: bool
+    messages: tuple[Message, ...]
+    answers: dict[int, "_Growing"] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, request: Chat) -> "Rewriting":
+        """Raises Unsupported if the request also wants another form of answer."""
+        if request.output_format is not None:
+            raise Unsupported("With this model, tools and a response format cannot be asked for together.", param="response_format")
+        tools, choice = chosen_tools(request)
+        return cls(tools, choice == "required", request.parallel_tool_calls and request.tool_choice != tools[0].name, request.messages)
+
+    def body(self, body: Body) -> Body:
+        """The chat's body with the tools written out."""
+        plain = {key: value for key, value in body.items() if key not in {"tools", "tool_choice", "parallel_tool_calls"}}
+        return plain | {
+            "messages": _with_system(self._instructions(), [_plain(message) for message in self.messages]),
+            "response_format": {"type": "json_schema", "json_schema": {"schema": self._schema()}},
+        }
+
+    def read(self, delta: TextDelta) -> TextDelta | None:
+        """Keep a delta; the choice's last one comes back as the whole answer."""
+        growing = self.answers.setdefault(delta.choice, _Growing())
+        growing.text.append(delta.text)
+        growing.reasoning.append(delta.reasoning)
+        growing.logprobs.extend(delta.logprobs)
+        if delta.finish_reason is None:
+            return None
+        whole = msgspec.structs.replace(delta, reasoning="".join(growing.reasoning), logprobs=tuple(growing.logprobs))
+        return _told("".join(growing.text), whole)
+
+    def _instructions(self) -> str:
+        listed = "\n".join(
+            json.dumps(
+                {"name": tool.name, "description": tool.description, "parameters": parsed_schema(tool.parameters, "tools")},
+                ensure_ascii=False,
+            )
+            for tool in self.tools
+        )
+        rules = _RULES_CALL if self.required else f"{_RULES_CALL} {_RULES_SAY}"
+        return f"You can call these functions:\n{listed}\n{rules}"
+
+    def _schema(self) -> Any:
+        calls = [
+            _object({"name": {"const": tool.name}, "arguments": parsed_schema(tool.parameters, "tools")}, ("name", "arguments"))
+            for tool in self.tools
+        ]
+        most = _MOST_CALLS if self.parallel else 1
+        listed = {"type": "array", "items": calls[0] if len(calls) == 1 else {"anyOf": calls}, "minItems": 1, "maxItems": most}
+        call = _object({"tool_calls": listed}, ("tool_calls",))
+        if self.required:
+            return call
+        return {"anyOf": [call, _object({"response": {"type": "string"}}, ("response",))]}
+
+
+@dataclass(slots=True)
+class _Growing:
+    text: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+
+
+def _told(text: str, last: TextDelta) -> TextDelta:
+    """What the JSON answer says: calls or text. One that was cut off stays as it is."""
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        return msgspec.structs.replace(last, text=text)
+    if isinstance(answer, dict) and isinstance(answer.get("tool_calls"), list):
+        calls = tuple(
+            ToolCallDelta(index, f"call_{secrets.token_hex(12)}", call["name"], json.dumps(call["arguments"], ensure_ascii=False))
+            for index, call in enumerate(answer["tool_calls"])
+        )
+        return msgspec.structs.replace(last, text="", tool_calls=calls, finish_reason="tool_calls")
+    said = answer.get("response") if isinstance(answer, dict) else None
+    return msgspec.structs.replace(last, text=said if isinstance(said, str) else text)
+
+
+def _object(properties: dict[str, Any], required: Sequence[str]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
+
+
+def _plain(message: Message) -> Body:
+    """A turn without the roles and fields that such a template does not know."""
+    if message.tool_calls:
+        calls = [{"name": call.name, "arguments": _parsed(call.arguments)} for call in message.tool_calls]
+        return {"role": "assistant", "content": json.dumps({"tool_calls": calls}, ensure_ascii=False)}
+    if message.role == "tool":
+        return {"role": "user", "content": f"The function answered: {message.content or ''}"}
+    return {"role": message.role, "content": message.content or ""}
+
+
+def _parsed(arguments: str) -> Any:
+    try:
+        return json.loads(arguments)
+    except ValueError:
+        return arguments
+
+
+def _with_system(instructions: str, messages: list[Body]) -> list[Body]:
+    if messages and messages[0]["role"] in {"system", "developer"}:
+        first = {"role": "system", "content": f"{messages[0]['content']}\n\n{instructions}"}
+        return [first, *messages[1:]]
+    return [{"role": "system", "content": instructions}, *messages]

@@ -1,0 +1,57 @@
+"""What an export leaves in the derived directory: the files' names and the facts that serving needs beside the graph."""
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+FORMAT = 1
+"""Raised when an export of an older version must be made again."""
+
+GRAPH = "model.onnx"
+GRAPH_INT8 = "model.int8.onnx"
+TOKENIZER = "tokenizer.json"
+FACTS = "export.json"
+
+Head = Literal["classify", "classify-tokens", "answer", "fill-mask", "embed"]
+Side = Literal["left", "right"]
+
+
+class TokenizerFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the reference's tokenizer knows beside its `tokenizer.json`."""
+
+    max_tokens: int
+    truncation_side: Side = "right"
+    cleans_up_spaces: bool = False
+    marks_subwords: bool = False
+    has_token_types: bool = False
+    unknown_id: int | None = None
+    mask_id: int | None = None
+    mask_token: str | None = None
+    pad_id: int | None = None
+    cls_id: int | None = None
+
+
+class Exported(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of `export.json`. The errors are the graph's against the reference, over inputs of several lengths."""
+
+    format: int
+    head: Head
+    tokenizer: TokenizerFacts
+    labels: tuple[str, ...] = ()
+    function: Literal["softmax", "sigmoid", "none"] = "softmax"
+    entailment: int | None = None
+    vocabulary: int = 0
+    absolute_error: float = 0.0
+    relative_error: float = 0.0
+    is_verified: bool = False
+    versions: dict[str, str] = {}
+
+
+def read_exported(directory: Path) -> Exported | None:
+    """The facts of a finished export of this format; None if it has to be made."""
+    try:
+        exported = msgspec.json.decode((directory / FACTS).read_bytes(), type=Exported)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+    return exported if exported.format == FORMAT else None

@@ -1,0 +1,50 @@
+"""The encoder families that export exactly, and which head an architecture's name means."""
+
+from yunmo.engines.onnx.exported import Head
+
+# model_type in config.json → how its class names begin; a repository's own classes begin otherwise and are not run
+_FAMILIES = {
+    "albert": "Albert",
+    "bert": "Bert",
+    "camembert": "Camembert",
+    "convbert": "ConvBert",
+    "data2vec-text": "Data2VecText",
+    "deberta": "Deberta",
+    "deberta-v2": "DebertaV2",
+    "distilbert": "DistilBert",
+    "electra": "Electra",
+    "ernie": "Ernie",
+    "eurobert": "EuroBert",
+    "megatron-bert": "MegatronBert",
+    "mobilebert": "MobileBert",
+    "modernbert": "ModernBert",
+    "mpnet": "MPNet",
+    "rembert": "RemBert",
+    "roberta": "Roberta",
+    "roberta-prelayernorm": "RobertaPreLayerNorm",
+    "roformer": "RoFormer",
+    "squeezebert": "SqueezeBert",
+    "xlm-roberta": "XLMRoberta",
+    "xlm-roberta-xl": "XLMRobertaXL",
+}
+_HEADS: dict[str, Head] = {
+    "ForSequenceClassification": "classify",
+    "ForTokenClassification": "classify-tokens",
+    "ForQuestionAnswering": "answer",
+    "ForMaskedLM": "fill-mask",
+    "Model": "embed",
+}
+_SHIFTED_POSITIONS = frozenset({"camembert", "data2vec-text", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl"})
+
+
+def head_of(model_type: str, architecture: str) -> Head | None:
+    """The head of an architecture such as `BertForMaskedLM`; None if it is of no known encoder family."""
+    prefix = _FAMILIES.get(model_type)
+    if prefix is None or not architecture.startswith(prefix):
+        return None
+    return _HEADS.get(architecture.removeprefix(prefix))
+
+
+def has_shifted_positions(model_type: str) -> bool:
+    """Whether the first position's number is the padding token's id + 1, which takes as many from the longest text."""
+    return model_type in _SHIFTED_POSITIONS

@@ -1,0 +1,50 @@
+"""Say in words what a picture shows."""
+
+from typing import Any
+
+from yunmo.core.engine import Engine
+from yunmo.core.errors import Unsupported
+from yunmo.core.tasks import Describe, Texts
+from yunmo.core.usage import Usage
+from yunmo.engines.transformers.images import open_image
+from yunmo.engines.transformers.loading import Checkpoint
+from yunmo.engines.transformers.rewriting import write_text
+from yunmo.engines.transformers.running import Job, Threaded
+
+
+def describer(checkpoint: Checkpoint, tasks: tuple[str, ...]) -> Engine:
+    """The engine of models that write a picture's caption."""
+
+    def describe(request: Describe, job: Job) -> Usage:
+        inputs = _inputs(checkpoint, request)
+        prompt_tokens = inputs["input_ids"].shape[-1] if "input_ids" in inputs else 0
+        ids, text = write_text(checkpoint, inputs, request.sampling, job)
+        job.emit(Texts(texts=(text.strip(),)))
+        return Usage(input_tokens=prompt_tokens, output_tokens=max(0, len(ids) - max(1, prompt_tokens)))
+
+    return Threaded(tasks, {Describe: describe}, checkpoint.plan)
+
+
+def _inputs(checkpoint: Checkpoint, request: Describe) -> dict[str, Any]:
+    image = open_image(request.image)
+    kind = checkpoint.config.model_type
+    if kind == "vision-encoder-decoder":
+        if request.prompt:
+            raise Unsupported("this model describes pictures without a prompt: leave it out", param="prompt")
+        return dict(checkpoint.image_processor(images=image, return_tensors="pt"))
+    processor = checkpoint.processor
+    with checkpoint.lock:
+        if not request.prompt:
+            return dict(processor(images=image, return_tensors="pt"))
+        if kind == "git":
+            return _git_inputs(checkpoint, image, request.prompt)
+        return dict(processor(images=image, text=request.prompt, return_tensors="pt"))
+
+
+def _git_inputs(checkpoint: Checkpoint, image: Any, prompt: str) -> dict[str, Any]:
+    """GIT continues its prompt, so the prompt has a beginning and no end."""
+    import torch
+
+    tokenizer = checkpoint.processor.tokenizer
+    ids = torch.tensor([[tokenizer.cls_token_id, *tokenizer(prompt, add_special_tokens=False)["input_ids"]]])
+    return {"pixel_values": checkpoint.processor(images=image, return_tensors="pt")["pixel_values"], "input_ids": ids}

@@ -1,0 +1,200 @@
+"""The general engine: every architecture of the transformers library that has a task of ours, from safetensors files only."""
+
+import json
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from yunmo.core.engine import BatchEngine, Engine, Hardware, ModelDescription, Offer, Plan, Progress
+from yunmo.core.errors import EngineFailed
+from yunmo.engines.transformers import families
+from yunmo.engines.transformers.families import Family
+
+PREFERENCE = 10
+# measured: a worker with torch and transformers imported and a tiny model answered holds 470 MB (CPU build, no other plugin)
+_OVERHEAD_BYTES = 500 << 20
+_SAFE_SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja", ".spm", ".vocab", ".tiktoken")
+_FOREIGN_FOLDERS = ("onnx/", "openvino/", "original/", "runs/", "coreml/", "checkpoint-")
+_UNSAFE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
+_CODE_FILES = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
+_ST_MODULES = ("Transformer", "Pooling", "Normalize")
+
+
+class TransformersKind:
+    """The kind of engine that is registered as `transformers`."""
+
+    name = "transformers"
+
+    def offer(self, model: ModelDescription, hardware: Hardware) -> Offer | None:
+        """Offer to run the model through its library class, below every dedicated engine."""
+        if "config.json" not in model.files and "adapter_config.json" not in model.files:
+            return None
+        family = families.family_of(model)
+        problem = _problem(model, family)
+        if problem is None and family is None:
+            return None
+        tasks = families.tasks_of(family, model) if family else ()
+        options = {"family": family.name, "tasks": list(tasks)} if family else {}
+        files = _files(model)
+        plan = Plan(
+            engine=self.name,
+            format="safetensors",
+            precision="fp32",
+            threads=max(1, hardware.cores),
+            slots=family.slots if family else 1,
+            options=options,
+        )
+        return Offer(
+            engine=self.name,
+            tasks=tasks,
+            plan=plan,
+            memory_bytes=_OVERHEAD_BYTES + _weight_bytes(model, files),
+            preference=PREFERENCE,
+            files=files,
+            missing=_missing(model),
+            problem=problem,
+        )
+
+    def load(self, directory: Path, derived: Path, plan: Plan, progress: Progress) -> Engine | BatchEngine:
+        """Load the model and give it the engine of its family."""
+        del derived
+        from yunmo.engines.transformers.loading import Checkpoint
+
+        family, tasks = _planned(directory, plan)
+        checkpoint = Checkpoint(directory, family, plan, progress)
+        return _engine_of(family)(checkpoint, tasks)
+
+
+kind = TransformersKind()
+
+
+def describe_directory(directory: Path) -> ModelDescription:
+    """The description of a model that is laid out in a directory (without its card)."""
+    files = {str(path.relative_to(directory)): path.stat().st_size for path in directory.rglob("*") if path.is_file()}
+    documents = {name: json.loads((directory / name).read_text("utf-8")) for name in files if name.endswith(".json") and "/" not in name}
+    return ModelDescription(repository=directory.name, revision="", files=files, documents=documents)
+
+
+def _planned(directory: Path, plan: Plan) -> tuple[Family, tuple[str, ...]]:
+    named = families.FAMILIES.get(str(plan.options.get("family")))
+    if named and plan.options.get("tasks"):
+        return named, tuple(plan.options["tasks"])
+    model = describe_directory(directory)
+    family = named or families.family_of(model)
+    if family is None:
+        raise EngineFailed(f"the architecture {model.architectures} has no task that the transformers engine knows")
+    return family, families.tasks_of(family, model)
+
+
+def _engine_of(family: Family) -> Callable[[Any, tuple[str, ...]], Engine | BatchEngine]:
+    from yunmo.engines.transformers import (
+        answering,
+        audio,
+        describing,
+        embedding,
+        generation,
+        rewriting,
+        segmenting,
+        speech,
+        text,
+        vision,
+    )
+
+    makers: dict[str, Callable[[Any, tuple[str, ...]], Engine | BatchEngine]] = {
+        families.SEQUENCE_CLASSIFIER.name: text.sequence_classifier,
+        families.TOKEN_CLASSIFIER.name: text.token_classifier,
+        families.MASK_FILLER.name: text.mask_filler,
+        families.ANSWERER.name: answering.answerer,
+        families.EMBEDDER.name: embedding.embedder,
+        families.DECODER.name: generation.decoder,
+        families.ENCODER_DECODER.name: rewriting.encoder_decoder,
+        families.IMAGE_CLASSIFIER.name: vision.image_classifier,
+        families.IMAGE_TEXT_MATCHER.name: vision.image_text_matcher,
+        families.DETECTOR.name: vision.detector,
+        families.SEGMENTER.name: segmenting.segmenter,
+        families.DESCRIBER.name: describing.describer,
+        families.SPEECH_WRITER.name: speech.speech_writer,
+        families.SPEECH_SPELLER.name: speech.speech_speller,
+        families.AUDIO_CLASSIFIER.name: audio.audio_classifier,
+        families.SPEAKER.name: audio.speaker,
+    }
+    return makers[family.name]
+
+
+def _problem(model: ModelDescription, family: Family | None) -> str | None:
+    """Why this model cannot be run at all, and how to mend it."""
+    if "adapter_config.json" in model.files:
+        return "it is an adapter, not a whole model: merge it into its base model (`merge_and_unload`) and push the result"
+    code = next((name for name in _CODE_FILES if _names_code(model.documents.get(name))), None)
+    if code:
+        return (
+            f"its {code} names code of its own (`auto_map` or the like), and code from a repository is never run: "
+            "use a model whose architecture is part of transformers, and remove the entry"
+        )
+    if not any(path.endswith(".safetensors") for path in model.files):
+        return _without_safetensors(model, family)
+    return _without_voice(model) or _strange_module(model, family)
+
+
+def _without_voice(model: ModelDescription) -> str | None:
+    architecture = model.architectures[0] if model.architectures else ""
+    if architecture == "SpeechT5ForTextToSpeech":
+        return "SpeechT5 needs a speaker's embedding for every sentence, which a repository does not hold: use a VITS model (MMS-TTS)"
+    if architecture == "VitsModel" and (model.documents.get("tokenizer_config.json") or {}).get("phonemize"):
+        return "its tokenizer needs the phonemizer and espeak programs, which Yunmo does not include: use a VITS model that reads letters (MMS-TTS)"
+    return None
+
+
+def _strange_module(model: ModelDescription, family: Family | None) -> str | None:
+    modules = [str(each.get("type", "")).rsplit(".", 1)[-1] for each in model.documents.get("modules.json") or []]
+    strange = [name for name in modules if name not in _ST_MODULES]
+    if strange and family is families.EMBEDDER:
+        return f"its sentence-transformers module {strange[0]} is not known to the transformers engine (it knows {', '.join(_ST_MODULES)})"
+    return None
+
+
+def _names_code(document: Any) -> bool:
+    return isinstance(document, dict) and any(name in document for name in ("auto_map", "custom_pipelines", "custom_pipeline"))
+
+
+def _without_safetensors(model: ModelDescription, family: Family | None) -> str | None:
+    unsafe = [path for path in model.files if path.endswith(_UNSAFE_SUFFIXES)]
+    if unsafe and (family or "config.json" in model.files):
+        return (
+            f"its weights ({unsafe[0]}) are not safetensors, and other formats can hide code that runs when they are opened. "
+            "Convert it: load it with transformers on a machine that trusts it, `model.save_pretrained(folder)`, and push the folder"
+        )
+    if family and not any(path.endswith((".gguf", ".onnx")) for path in model.files):
+        return "it has no weights: push its model.safetensors"
+    return None
+
+
+def _missing(model: ModelDescription) -> str | None:
+    absent = [name for name in ("torch", "transformers") if find_spec(name) is None]
+    if absent:
+        return f"{' and '.join(absent)} (pip install 'yunmo[transformers]')"
+    if model.config.get("use_timm_backbone") and find_spec("timm") is None:
+        return "timm (pip install timm)"
+    return None
+
+
+def _files(model: ModelDescription) -> tuple[str, ...]:
+    """What the library reads: the weights it would choose, configurations and vocabularies; never code or pickles."""
+    index = model.documents.get("model.safetensors.index.json")
+    shards = set(index.get("weight_map", {}).values()) if isinstance(index, dict) else set()
+    weights = {"model.safetensors"} if "model.safetensors" in model.files else shards
+    chosen = []
+    for path in sorted(model.files):
+        if path.startswith(_FOREIGN_FOLDERS) or not path.endswith(_SAFE_SUFFIXES):
+            continue
+        if path.endswith(".safetensors") and weights and path not in weights:
+            continue
+        chosen.append(path)
+    return tuple(chosen)
+
+
+def _weight_bytes(model: ModelDescription, files: tuple[str, ...]) -> int:
+    stored = sum(model.files[path] for path in files if path.endswith(".safetensors"))
+    precision = str(model.config.get("dtype") or model.config.get("torch_dtype") or "float32")
+    return stored * 2 if "16" in precision else stored

@@ -1,0 +1,208 @@
+"""Commits: any number of changes to a branch, all or none.
+
+The branch moves by compare-and-swap inside one transaction; a retried request finds the commit it has already made.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from yunmo.core.errors import InvalidRequest, PreconditionFailed, RevisionNotFound
+from yunmo.core.identity import Principal
+from yunmo.hub import history
+from yunmo.hub.large import LargeFiles
+from yunmo.hub.objects import Entry, file_entry, large_entry
+from yunmo.hub.paths import check_path
+from yunmo.hub.records import Commit, Repository
+from yunmo.hub.refs import PROPOSAL
+from yunmo.hub.repositories import require_write
+from yunmo.hub.store import commits as store
+from yunmo.hub.store import repositories as repository_store
+from yunmo.hub.trees import TreeEdit
+from yunmo.storage.database import Database
+
+TITLE_LIMIT = 1000
+MESSAGE_LIMIT = 64 * 1024
+
+
+class AddFile(msgspec.Struct, frozen=True, tag="file"):
+    """Add or replace a small file whose content has been staged."""
+
+    path: str
+    oid: str
+    size: int
+
+
+class AddLargeFile(msgspec.Struct, frozen=True, tag="large"):
+    """Add or replace a large file that this repository has uploaded; `size` is checked if it is given."""
+
+    path: str
+    sha256: str
+    size: int | None = None
+
+
+class RemoveFile(msgspec.Struct, frozen=True, tag="remove"):
+    """Remove a file."""
+
+    path: str
+
+
+class RemoveFolder(msgspec.Struct, frozen=True, tag="remove-folder"):
+    """Remove a folder and all that is in it."""
+
+    path: str
+
+
+Operation = AddFile | AddLargeFile | RemoveFile | RemoveFolder
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be committed. `parent` is (the start of) the commit that the branch must still be at."""
+
+    title: str
+    message: str = ""
+    parent: str | None = None
+    operations: tuple[Operation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A commit and the ref that now points at it."""
+
+    commit: Commit
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class Commits:
+    """Writes and lists revisions. The repository was found for the caller before."""
+
+    database: Database
+    large: LargeFiles
+    clock: Callable[[], datetime]
+
+    async def commit(
+        self, principal: Principal, repository: Repository, revision: str, change: Change, *, as_proposal: bool = False
+    ) -> Made:
+        """Apply the change to a branch, or to a new proposal that starts there.
+
+        Raises RevisionNotFound, PreconditionFailed when the branch is not at the expected parent, EntryNotFound for a
+        removal of what is not there, and InvalidRequest for paths that cannot be and large files that were not uploaded.
+        """
+        require_write(principal, repository.namespace)
+        for operation in change.operations:
+            check_path(operation.path)
+        _check_words(change)
+
+        def work(connection: sa.Connection) -> Made:
+            repository_store.lock(connection, repository.id)
+            return self._commit(connection, principal, repository, (revision, as_proposal), change)
+
+        return await self.database.write(work)
+
+    async def squash(self, principal: Principal, repository: Repository, branch: str, message: str) -> Made:
+        """Replace a branch's history by one commit with its present files."""
+        require_write(principal, repository.namespace)
+
+        def work(connection: sa.Connection) -> Made:
+            repository_store.lock(connection, repository.id)
+            ref = _branch(connection, repository, branch)
+            head = history.resolve(connection, repository, ref)
+            words = history.Words(message[:TITLE_LIMIT], "", (principal.project, self.clock()))
+            return Made(history.advance(connection, repository, ref, (head.tree, {}), words), ref)
+
+        return await self.database.write(work)
+
+    async def history(self, repository: Repository, revision: str, limit: int) -> Sequence[Commit]:
+        """The revision and its ancestors, newest first, at most `limit`."""
+
+        def work(connection: sa.Connection) -> Sequence[Commit]:
+            head = history.resolve(connection, repository, revision)
+            return store.history(connection, repository.id, head.oid, limit)
+
+        return await self.database.read(work)
+
+    def _commit(
+        self, connection: sa.Connection, principal: Principal, repository: Repository, target: tuple[str, bool], change: Change
+    ) -> Made:
+        revision, as_proposal = target
+        ref = _branch(connection, repository, revision)
+        head = history.resolve(connection, repository, ref)
+        key = _request_key(principal, f"{ref}?{as_proposal}", change)
+        earlier = store.commit_by_request(connection, repository.id, key, self.clock() - history.RETRY_WINDOW)
+        if earlier is not None and not as_proposal and (earlier.oid == head.oid or change.parent):
+            return Made(earlier, ref)
+        if change.parent is not None and not head.oid.startswith(change.parent.lower()):
+            raise PreconditionFailed(
+                f"A commit has happened since: {revision!r} is at {head.oid[:12]}, not at {change.parent[:40]}. Look at it and try again."
+            )
+        edit = TreeEdit(store.tree_reader(connection), head.tree)
+        for operation in change.operations:
+            self._apply(connection, repository, edit, operation)
+        tree = edit.write()
+        if as_proposal:
+            ref = _next_proposal(connection, repository)
+        elif tree[0] == head.tree and change.operations:
+            return Made(head, ref)
+        words = history.Words(change.title, change.message, (principal.project, self.clock()), head.oid, key)
+        return Made(history.advance(connection, repository, ref, tree, words), ref)
+
+    def _apply(self, connection: sa.Connection, repository: Repository, edit: TreeEdit, operation: Operation) -> None:
+        match operation:
+            case AddFile(path, oid, size):
+                edit.put(path, file_entry(_name(path), oid, size))
+            case AddLargeFile(path, sha256, size):
+                edit.put(path, self._large_entry(connection, repository, path, (sha256, size)))
+            case RemoveFile(path):
+                edit.remove_file(path)
+            case RemoveFolder(path):
+                edit.remove_folder(path)
+
+    def _large_entry(self, connection: sa.Connection, repository: Repository, path: str, claim: tuple[str, int | None]) -> Entry:
+        sha256, size = claim
+        file = self.large.known_in(connection, repository.id, sha256)
+        if file is None:
+            raise InvalidRequest(
+                f"{path!r} names a large file (sha256 {sha256[:64]}) that was not uploaded to this repository, or not wholly."
+            )
+        if size is not None and size != file.size:
+            raise InvalidRequest(f"{path!r} is said to have {size} bytes, but {file.size} were uploaded.")
+        return large_entry(_name(path), sha256, file.size)
+
+
+def _name(path: str) -> str:
+    return path.rsplit("/", 1)[-1]
+
+
+def _branch(connection: sa.Connection, repository: Repository, revision: str) -> str:
+    """The branch or proposal to commit to."""
+    name = history.full_ref(connection, repository.id, revision)
+    if name is None:
+        raise RevisionNotFound(f"{repository.full_name} has no branch {revision[:200]!r} to commit to. Create it first.")
+    if not name.startswith(("refs/heads/", PROPOSAL)):
+        raise InvalidRequest(f"{revision[:200]!r} is not a branch: nothing can be committed to a tag or commit.")
+    return name
+
+
+def _next_proposal(connection: sa.Connection, repository: Repository) -> str:
+    numbers = [int(ref.name.removeprefix(PROPOSAL)) for ref in store.refs(connection, repository.id) if ref.name.startswith(PROPOSAL)]
+    return f"{PROPOSAL}{max(numbers, default=0) + 1}"
+
+
+def _request_key(principal: Principal, target: str, change: Change) -> str:
+    parts: list[Any] = [principal.project, target, change]
+    return hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest()
+
+
+def _check_words(change: Change) -> None:
+    if not change.title.strip():
+        raise InvalidRequest("A commit needs a summary.", param="summary")
+    if len(change.title) > TITLE_LIMIT or len(change.message) > MESSAGE_LIMIT:
+        raise InvalidRequest(f"A commit's summary may have {TITLE_LIMIT} characters and its description {MESSAGE_LIMIT}.", param="summary")
+    if "\0" in change.title + change.message:
+        raise InvalidRequest("A commit's summary cannot contain NUL.", param="summary")

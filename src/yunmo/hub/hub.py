@@ -1,0 +1,49 @@
+"""Hub: the repositories of models and data sets, with everything that can be done to them."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from yunmo.hub.access import Access
+from yunmo.hub.blobs import Blobs
+from yunmo.hub.commits import Commits
+from yunmo.hub.copies import Copies
+from yunmo.hub.downloads import Downloads
+from yunmo.hub.files import Files
+from yunmo.hub.large_store import LargeFileStore
+from yunmo.hub.models import Models
+from yunmo.hub.overviews import Overviews
+from yunmo.hub.refs import Refs
+from yunmo.hub.repositories import Repositories
+from yunmo.hub.uploads import Uploads
+from yunmo.storage.blobs import ObjectStore
+from yunmo.storage.database import Database
+from yunmo.storage.tables import now
+
+LARGE_FILE_BYTES = 10_000_000
+"""Files of at least this size are stored as large files unless a setting says otherwise."""
+
+
+class Hub:
+    """Gathers the parts of the hub over one database and one object store. `secret` signs tokens and addresses."""
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: ObjectStore,
+        secret: bytes,
+        clock: Callable[[], datetime] = now,
+        *,
+        large_file_bytes: int = LARGE_FILE_BYTES,
+    ) -> None:
+        self.large = LargeFileStore(database, blobs, secret)
+        self.blobs = Blobs(database, blobs, clock)
+        self.repositories = Repositories(database, self.blobs, clock)
+        self.refs = Refs(database, clock)
+        self.commits = Commits(database, self.large, clock)
+        self.files = Files(database, self.blobs, self.large)
+        self.downloads = Downloads(database, clock)
+        self.uploads = Uploads(self.files, self.blobs, large_file_bytes)
+        self.copies = Copies(database, self.repositories, self.files, self.large, clock)
+        self.access = Access(database, clock)
+        self.overviews = Overviews(database, self.files)
+        self.models = Models(database, self.files, self.overviews)

@@ -1,0 +1,134 @@
+"""The worker's side of the wire: loads one engine, admits requests to it and sends back what it streams."""
+
+import asyncio
+import contextlib
+import os
+from pathlib import Path
+
+import psutil
+import structlog
+
+import yunmo
+from yunmo.core import plugins
+from yunmo.core.engine import BatchEngine, Engine
+from yunmo.core.errors import EngineFailed, Unavailable, Unsupported, YunmoError
+from yunmo.core.tasks import Request, task_name
+from yunmo.core.usage import Usage
+from yunmo.runtime.batching import Batched
+from yunmo.runtime.wire import (
+    PROTOCOL,
+    Cancel,
+    Chunk,
+    Failed,
+    Final,
+    Hello,
+    Load,
+    LoadFailed,
+    Loading,
+    Ping,
+    Pong,
+    Ready,
+    Submit,
+    ToWorker,
+    Wire,
+)
+
+_log = structlog.get_logger()
+
+
+class Replica:
+    """One engine behind one wire. `run` returns when the gateway has gone or loading failed."""
+
+    def __init__(self) -> None:
+        self.wire = Wire.of_worker(self._received, self._closed)
+        self._loop = asyncio.get_running_loop()
+        self._engine: Engine | Batched | None = None
+        self._working: dict[int, asyncio.Task[None]] = {}
+        self._ended = asyncio.Event()
+        self._loading: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Serve until the other end closes."""
+        self.wire.send(Hello(PROTOCOL, yunmo.__version__, os.getpid()))
+        await self._ended.wait()
+        for task in list(self._working.values()):
+            task.cancel()
+        if self._loading is not None:
+            self._loading.cancel()
+        if self._engine is not None:
+            await self._engine.close()
+
+    def _closed(self, reason: str) -> None:
+        _log.info("gateway_gone", reason=reason)
+        self._ended.set()
+
+    def _received(self, message: ToWorker) -> None:
+        match message:
+            case Submit(id=number, request=request):
+                self._working[number] = self._loop.create_task(self._answer(number, request))
+            case Cancel(id=number):
+                task = self._working.get(number)
+                if task is not None:
+                    task.cancel()
+            case Ping():
+                self.wire.send(Pong())
+            case Load():
+                self._loading = self._loop.create_task(self._load(message))
+
+    async def _load(self, load: Load) -> None:
+        if load.protocol != PROTOCOL:
+            self._refuse(
+                Unavailable(f"This worker speaks protocol {PROTOCOL}, the gateway {load.protocol}: restart Yunmo after its upgrade.")
+            )
+            return
+        try:
+            kind = plugins.engines()[load.engine]
+            loaded = await asyncio.to_thread(kind.load, Path(load.directory), Path(load.derived), load.plan, self._progress)
+            self._engine = Batched(loaded, load.plan) if isinstance(loaded, BatchEngine) else loaded
+        except YunmoError as error:
+            self._refuse(error)
+            return
+        except Exception as error:  # boundary: worker loop, a model library may raise anything while loading
+            _log.exception("load_failed", engine=load.engine)
+            self._refuse(EngineFailed(f"The engine {load.engine} could not load the model: {type(error).__name__}: {error}"))
+            return
+        self.wire.send(Ready(tuple(self._engine.tasks), psutil.Process().memory_info().rss))
+
+    def _progress(self, step: str, share: float) -> None:
+        self._loop.call_soon_threadsafe(self.wire.send, Loading(step, share))
+
+    def _refuse(self, error: YunmoError) -> None:
+        self.wire.send(LoadFailed(error.code, error.message))
+        self.wire.close()
+
+    async def _answer(self, number: int, request: Request) -> None:
+        usage = Usage()
+        try:
+            engine = self._engine
+            if engine is None:
+                raise EngineFailed("A request came before the model was loaded.")
+            if task_name(request) not in engine.tasks:
+                raise Unsupported(f"This model does not do '{task_name(request)}'; it does: {', '.join(engine.tasks)}.")
+            if isinstance(engine, Batched):
+                output, usage = await engine.answer(request)
+                self.wire.send(Final(number, usage, output))  # type: ignore[arg-type]
+                return
+            async with contextlib.aclosing(engine.stream(request)) as stream:  # type: ignore[type-var]
+                async for item in stream:
+                    if isinstance(item, Usage):
+                        usage = item
+                    else:
+                        self.wire.send(Chunk(number, item))  # type: ignore[arg-type]
+                        await self.wire.has_room()
+            self.wire.send(Final(number, usage))
+        except YunmoError as error:
+            self.wire.send(Failed(number, error.code, error.message, error.param, usage))
+        except asyncio.CancelledError:
+            self.wire.send(Final(number, usage))
+        except Exception as error:  # boundary: worker loop, a model library may raise anything
+            _log.exception("request_failed", engine=type(engine).__name__)
+            self.wire.send(
+                Failed(number, EngineFailed.code, f"The model failed on this input: {type(error).__name__}: {error}", None, usage)
+            )
+        finally:
+            self._working.pop(number, None)

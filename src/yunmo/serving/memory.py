@@ -1,0 +1,81 @@
+"""The memory that all models share: claims before loading, and eviction of what was used least recently."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from yunmo.core.errors import Unavailable
+
+_MIB = 1024 * 1024
+
+
+@dataclass(slots=True, eq=False)
+class Claim:
+    """Memory that one replica holds. `last_used` and `is_evictable` are asked when room is needed."""
+
+    name: str
+    size: int
+    last_used: Callable[[], float]
+    is_evictable: Callable[[], bool]
+    evict: Callable[[], Awaitable[None]]
+
+
+class MemoryBudget:
+    """A fixed number of bytes, given out in claims."""
+
+    def __init__(self, total_bytes: int) -> None:
+        self.total_bytes = total_bytes
+        self._claims: set[Claim] = set()
+        self._freed = asyncio.Condition()
+
+    @property
+    def used_bytes(self) -> int:
+        return sum(claim.size for claim in self._claims)
+
+    def check(self, name: str, size: int) -> None:
+        """Raise Unavailable when this can never fit."""
+        if size > self.total_bytes:
+            raise Unavailable(
+                f"'{name}' needs about {size // _MIB} MiB of memory, and all models together may use {self.total_bytes // _MIB} MiB "
+                "(setting serving.memory_bytes). Choose a smaller model or a quantised one, or give Yunmo more memory."
+            )
+
+    async def take(self, claim: Claim, timeout_seconds: float) -> None:
+        """Hold the claim's bytes, evicting idle models if need be. Raises Unavailable when there is no room in time."""
+        self.check(claim.name, claim.size)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._make_room(claim)
+        except TimeoutError as error:
+            holders = ", ".join(f"{held.name} {held.size // _MIB} MiB" for held in self._claims)
+            raise Unavailable(
+                f"'{claim.name}' needs {claim.size // _MIB} MiB, but {self.used_bytes // _MIB} of {self.total_bytes // _MIB} MiB are held by "
+                f"busy or pinned models ({holders}). Undeploy or unpin one, or try again later.",
+                retry_after_seconds=30,
+            ) from error
+
+    async def release(self, claim: Claim) -> None:
+        """Give the bytes back; harmless when they have been already."""
+        async with self._freed:
+            self._claims.discard(claim)
+            self._freed.notify_all()
+
+    async def _make_room(self, claim: Claim) -> None:
+        while True:
+            if self.used_bytes + claim.size <= self.total_bytes:
+                self._claims.add(claim)
+                return
+            idle = [held for held in self._claims if held.name != claim.name and held.is_evictable()]
+            if idle:
+                await min(idle, key=lambda held: held.last_used()).evict()
+                continue
+            async with self._freed:
+                if self.used_bytes + claim.size > self.total_bytes:
+                    await self._wait_for_change()
+
+    async def _wait_for_change(self) -> None:
+        try:
+            async with asyncio.timeout(1.0):  # a model may become idle without giving memory back
+                await self._freed.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,253 @@
+"""Hands a deployment's requests to its replicas: a bounded queue, least outstanding work first, retries after a crash.
+
+A request whose replica died before its first chunk is tried again. Those in flight at a crash are *suspects*: each is
+tried again alone on an idle replica; one that kills a second replica is poison. So one bad request costs at most two
+replica lives, and its bystanders all get their answers.
+"""
+
+import hashlib
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+import structlog
+
+from yunmo.core.errors import EngineFailed, Overloaded, PoisonRequest, YunmoError
+from yunmo.core.tasks import Output, Request
+from yunmo.core.usage import Usage
+from yunmo.runtime.link import Worker
+
+_POISON_SECONDS = 600.0
+_POISON_KEPT = 1000
+_SMOOTHING = 0.1
+_log = structlog.get_logger()
+
+
+class Sink:
+    """Who the router delivers to (an Answering): chunks, then exactly one end."""
+
+    def deliver(self, chunk: Output) -> None:
+        raise NotImplementedError
+
+    def end(self, usage: Usage, error: YunmoError | None) -> None:
+        raise NotImplementedError
+
+
+@dataclass(slots=True, eq=False)
+class Seat:
+    """A worker with its number of slots."""
+
+    worker: Worker
+    slots: int
+    revision: str
+    is_draining: bool = False
+    has_suspect: bool = False
+    flights: "set[Flight]" = field(default_factory=set)
+
+    @property
+    def free(self) -> int:
+        return 0 if self.is_draining or self.has_suspect else self.slots - len(self.flights)
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """One request on its way; the Receiver of its worker."""
+
+    router: "Router"
+    request: Request
+    sink: Sink
+    seat: Seat | None = None
+    number: int = 0
+    attempts: int = 0
+    is_suspect: bool = False
+    is_cancelled: bool = False
+    has_started: bool = False
+    since: float = 0.0
+
+    def chunk(self, output: Output) -> None:
+        self.has_started = True
+        if not self.is_cancelled:
+            self.sink.deliver(output)
+
+    def finished(self, usage: Usage) -> None:
+        self.router.land(self, usage, None)
+
+    def failed(self, error: YunmoError, usage: Usage) -> None:
+        self.router.land(self, usage, error)
+
+    def lost(self) -> None:
+        """The router deals with all flights of a lost worker at once, in `lose`."""
+
+
+class Router:
+    """The queue and the replicas of one deployment."""
+
+    def __init__(self, name: str, queue_limit: int) -> None:
+        self._name = name
+        self._queue_limit = queue_limit
+        self._queue: deque[Flight] = deque()
+        self._suspects: deque[Flight] = deque()
+        self._poison: OrderedDict[bytes, float] = OrderedDict()
+        self._seconds_per_request = 0.05
+        self.seats: list[Seat] = []
+        self.last_used = time.monotonic()
+        self.on_idle: Callable[[Seat], None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Requests that no replica has yet."""
+        return len(self._queue) + len(self._suspects)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that replicas work on."""
+        return sum(len(seat.flights) for seat in self.seats)
+
+    def submit(self, request: Request, sink: Sink) -> Flight:
+        """Send the request off or let it wait. Raises Overloaded when the queue is full, PoisonRequest for known poison."""
+        self.last_used = time.monotonic()
+        if self._poison and self._is_poison(request):
+            raise PoisonRequest("This request crashed its model twice a short while ago and is not tried again.")
+        flight = Flight(self, request, sink)
+        if not self._queue and not self._suspects:
+            seat = self._best_seat()
+            if seat is not None:
+                self._board(flight, seat)
+                return flight
+        if self.waiting >= self._queue_limit:
+            raise Overloaded(
+                f"'{self._name}' has {self.waiting} requests waiting, which is its limit. Try again shortly, or add replicas.",
+                retry_after_seconds=self.wait_seconds(),
+            )
+        self._queue.append(flight)
+        if self._suspects:
+            self.pump()
+        return flight
+
+    def cancel(self, flight: Flight) -> None:
+        """Nobody waits for this flight any more; its sink hears of its end all the same, with the usage so far."""
+        if flight.is_cancelled:
+            return
+        flight.is_cancelled = True
+        if flight.seat is not None:
+            flight.seat.worker.cancel(flight.number)
+            return
+        queue = self._suspects if flight.is_suspect else self._queue
+        if flight in queue:
+            queue.remove(flight)
+            flight.sink.end(Usage(), None)
+
+    def wait_seconds(self) -> float:
+        """How long a request that came now would wait, by the recent pace."""
+        slots = sum(seat.slots for seat in self.seats) or 1
+        return max(1.0, (self.waiting + 1) * self._seconds_per_request / slots)
+
+    def seat(self, seat: Seat) -> None:
+        """A replica is ready: use it."""
+        self.seats.append(seat)
+        self.pump()
+
+    def drain(self, seat: Seat) -> None:
+        """Give the replica nothing more; `on_idle` tells when it has ended its last request."""
+        seat.is_draining = True
+        if not seat.flights and self.on_idle is not None:
+            self.on_idle(seat)
+
+    def lose(self, seat: Seat) -> None:
+        """The replica died: end what had begun to stream, try the rest again, find the poison."""
+        if seat in self.seats:
+            self.seats.remove(seat)
+        flights = sorted(seat.flights, key=lambda flight: flight.since, reverse=True)
+        seat.flights.clear()
+        guilty = [flight for flight in flights if flight.is_suspect]
+        for flight in flights:
+            flight.seat = None
+            self._after_crash(flight, is_guilty=flight in guilty, makes_suspects=not guilty)
+        if flights:
+            _log.warning("replica_lost_requests", deployment=self._name, requests=len(flights), poison=len(guilty))
+        self.pump()
+
+    def fail_waiting(self, error: YunmoError) -> None:
+        """No replica will come: tell everybody who waits."""
+        waiting = [*self._suspects, *self._queue]
+        self._suspects.clear()
+        self._queue.clear()
+        for flight in waiting:
+            flight.sink.end(Usage(), error)
+
+    def land(self, flight: Flight, usage: Usage, error: YunmoError | None) -> None:
+        """A flight has ended: free its slot, tell its sink, send the next."""
+        seat = flight.seat
+        if seat is not None:
+            seat.flights.discard(flight)
+            seat.has_suspect = seat.has_suspect and not flight.is_suspect
+            flight.seat = None
+            took = time.monotonic() - flight.since
+            self._seconds_per_request += _SMOOTHING * (took - self._seconds_per_request)
+        flight.sink.end(usage, error)
+        if self._queue or self._suspects:
+            self.pump()
+        if seat is not None and seat.is_draining and not seat.flights and self.on_idle is not None:
+            self.on_idle(seat)
+
+    def pump(self) -> None:
+        """Hand waiting requests to free slots; suspects first, each alone on a replica that is emptied for it."""
+        reserved: Seat | None = None
+        while self._suspects:
+            open_seats = [seat for seat in self.seats if not seat.is_draining and not seat.has_suspect]
+            reserved = min(open_seats, key=lambda seat: len(seat.flights), default=None)
+            if reserved is None or reserved.flights:
+                break
+            reserved.has_suspect = True
+            self._board(self._suspects.popleft(), reserved)
+        while self._queue:
+            best = self._best_seat(other_than=reserved)
+            if best is None:
+                break
+            self._board(self._queue.popleft(), best)
+
+    def _best_seat(self, other_than: Seat | None = None) -> Seat | None:
+        best: Seat | None = None
+        for seat in self.seats:
+            if seat is not other_than and seat.free > 0 and (best is None or seat.free > best.free):
+                best = seat
+        return best
+
+    def _board(self, flight: Flight, seat: Seat) -> None:
+        flight.seat = seat
+        flight.attempts += 1
+        flight.since = time.monotonic()
+        seat.flights.add(flight)
+        flight.number = seat.worker.submit(flight.request, flight)
+
+    def _after_crash(self, flight: Flight, *, is_guilty: bool, makes_suspects: bool) -> None:
+        if flight.is_cancelled:
+            flight.sink.end(Usage(), None)
+        elif is_guilty:
+            self._remember_poison(flight.request)
+            flight.sink.end(
+                Usage(),
+                PoisonRequest("This request crashed its model twice. It is not tried again; please report it to whoever runs the model."),
+            )
+        elif flight.has_started:
+            flight.sink.end(Usage(), EngineFailed("The model's process died in the middle of this answer. Send the request again."))
+        elif makes_suspects:
+            flight.is_suspect = True
+            self._suspects.appendleft(flight)
+        else:
+            self._queue.appendleft(flight)
+
+    def _is_poison(self, request: Request) -> bool:
+        until = self._poison.get(_fingerprint(request))
+        return until is not None and until > time.monotonic()
+
+    def _remember_poison(self, request: Request) -> None:
+        self._poison[_fingerprint(request)] = time.monotonic() + _POISON_SECONDS
+        while len(self._poison) > _POISON_KEPT:
+            self._poison.popitem(last=False)
+
+
+def _fingerprint(request: Request) -> bytes:
+    return hashlib.sha256(msgspec.msgpack.encode(request)).digest()

@@ -1,0 +1,389 @@
+"""Keeps one deployment as it is wanted: prepares the model, starts replicas, replaces dead ones, rolls out new revisions."""
+
+import asyncio
+import collections
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from yunmo.core.engine import Hardware, ModelDescription, Offer
+from yunmo.core.errors import EngineFailed, Unavailable, YunmoError
+from yunmo.runtime.link import WorkerSpec
+from yunmo.runtime.placement.placement import Placed, Placement
+from yunmo.serving.memory import Claim, MemoryBudget
+from yunmo.serving.router import Router, Seat
+from yunmo.serving.specification import DeploymentSpec, DeploymentView, ReplicaView, State
+
+_MIB = 1024 * 1024
+_ATTEMPTS = 5
+_BACKOFF_LIMIT_SECONDS = 60.0
+_RETRY_FAILED_SECONDS = 60.0
+_HEALTHY_SECONDS = 30.0
+_LOG_TAIL_BYTES = 8192
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long things may take, in seconds (settings `serving`)."""
+
+    idle: float
+    cold_wait: float
+    drain: float
+    hang: float
+
+
+class Models(Protocol):
+    """Where runners get models from (the hub, and the built-in echo)."""
+
+    async def describe(self, spec: DeploymentSpec) -> ModelDescription: ...
+
+    async def lay_out(self, spec: DeploymentSpec, files: tuple[str, ...], directory: Path) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What every runner works with."""
+
+    models: Models
+    placement: Placement
+    memory: MemoryBudget
+    hardware: Hardware
+    choose: Callable[[ModelDescription, DeploymentSpec], Offer]
+    cache: Path
+    logs: Path
+    patience: Patience
+    queue_limit: int
+
+
+@dataclass(slots=True, eq=False)
+class _Replica:
+    seat: Seat
+    placed: Placed
+    claim: Claim
+    watch: "asyncio.Task[None]"
+    offer: Offer
+
+
+class Runner:
+    """One deployment at work. `run` is its life; everything else may be called at any time."""
+
+    def __init__(self, spec: DeploymentSpec, world: World) -> None:
+        self.spec = spec
+        self.router = Router(spec.name, world.queue_limit)
+        self.router.on_idle = self._on_idle
+        self.offer: Offer | None = None
+        self.pipeline_tag: str | None = None
+        self.state: State = "pending"
+        self.reason = ""
+        self.progress = 0.0
+        self.restarts = 0
+        self.last_used: float | None = None
+        self._world = world
+        self._replicas: dict[Seat, _Replica] = {}
+        self._changed = asyncio.Event()
+        self._is_awake = spec.is_pinned
+        self._ending = asyncio.Event()
+        self._failed_at = 0.0
+        self._attempts = 0
+        self._recent: collections.deque[float] = collections.deque(maxlen=8)
+        self._group: asyncio.TaskGroup | None = None
+        self.ended = asyncio.Event()
+
+    # ------------------------------------------------------------ asked from outside
+
+    def wake(self) -> None:
+        """A request is there: load the model if it is not loaded. Raises Unavailable when loading has failed."""
+        self.last_used = time.time()
+        if self.state == "failed":
+            if time.monotonic() - self._failed_at < _RETRY_FAILED_SECONDS:
+                raise Unavailable(f"'{self.spec.name}' cannot answer: {self.reason}", retry_after_seconds=_RETRY_FAILED_SECONDS)
+            self._set("pending", "")
+        if not self._is_awake:
+            self._is_awake = True
+            self._changed.set()
+
+    def change(self, spec: DeploymentSpec) -> None:
+        """Become this from now on."""
+        self.spec = spec
+        self._attempts = 0
+        self._is_awake = self._is_awake or spec.is_pinned
+        if self.state == "failed":
+            self._set("pending", "")
+        self._changed.set()
+
+    async def end(self) -> None:
+        """Finish what is in work, stop every replica, and let `run` return."""
+        self._ending.set()
+        await self.ended.wait()
+
+    def view(self) -> DeploymentView:
+        """What people are shown."""
+        replicas = tuple(
+            ReplicaView(seat.worker.pid, seat.revision, len(seat.flights), seat.worker.resident_bytes) for seat in self._replicas
+        )
+        return DeploymentView(
+            name=self.spec.name,
+            project=self.spec.project,
+            repository=self.spec.repository,
+            revision=self.spec.revision,
+            branch=self.spec.branch,
+            state=self.state,
+            reason=self.reason,
+            progress=self.progress,
+            engine=self.offer.engine if self.offer else None,
+            tasks=self.offer.tasks if self.offer else (),
+            plan=self.offer.plan if self.offer else None,
+            replicas_wanted=self.spec.replicas,
+            replicas=replicas,
+            memory_bytes=sum(replica.claim.size for replica in self._replicas.values()),
+            waiting=self.router.waiting,
+            is_pinned=self.spec.is_pinned,
+            is_automatic=self.spec.is_automatic,
+            created=self.spec.created,
+            last_used=None if self.last_used is None else datetime.fromtimestamp(self.last_used, UTC),
+            restarts=self.restarts,
+        )
+
+    def log_path(self) -> Path:
+        """Where the workers' output goes."""
+        return self._world.logs / f"{self.spec.name.replace('/', '--')}.log"
+
+    # ------------------------------------------------------------ its life
+
+    async def run(self) -> None:
+        """Reconcile whenever something changes, until `end`."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                while not self._ending.is_set():
+                    self._changed.clear()
+                    await self._unless_ending(self._reconcile())
+                    await self._unless_ending(self._wait())
+                self._set("draining", "")
+                await self._stop_all()
+        finally:
+            self.router.fail_waiting(Unavailable(f"'{self.spec.name}' has been undeployed."))
+            for replica in list(self._replicas.values()):
+                await replica.placed.stop(0)
+                await self._world.memory.release(replica.claim)
+            self.ended.set()
+
+    async def _unless_ending(self, step: Coroutine[None, None, None]) -> None:
+        work, ending = asyncio.ensure_future(step), asyncio.ensure_future(self._ending.wait())
+        waits: set[asyncio.Future[Any]] = {work, ending}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ending.cancel()
+            work.cancel()
+            await asyncio.wait({work})
+        if not work.cancelled():
+            work.result()
+
+    async def _wait(self) -> None:
+        idle_for = time.monotonic() - self.router.last_used
+        timeout = max(0.05, self._world.patience.idle - idle_for) if self._replicas else None
+        try:
+            async with asyncio.timeout(timeout):
+                await self._changed.wait()
+        except TimeoutError:
+            if not self.spec.is_pinned and self._is_unused() and time.monotonic() - self.router.last_used >= self._world.patience.idle:
+                self._is_awake = False
+
+    async def _reconcile(self) -> None:
+        if not self._is_awake:
+            await self._stop_all()
+            if self.state not in {"failed", "pending"}:
+                self._set("idle", "")
+            return
+        try:
+            await self._bring_up()
+        except YunmoError as error:
+            await self._after_failure(error)
+
+    async def _bring_up(self) -> None:
+        spec = self.spec
+        current = [seat for seat in self._replicas if seat.revision == spec.revision and not seat.is_draining]
+        if len(current) < spec.replicas or self.offer is None:
+            description, offer = await self._prepare(spec)
+            self.pipeline_tag = description.pipeline_tag
+            while len(current) < spec.replicas and spec is self.spec and not self._ending.is_set():
+                current.append(await self._start(spec, offer))
+                self._set("ready", "")
+        for seat in list(self._replicas):
+            if seat.revision != spec.revision or (seat in current[spec.replicas :]):
+                self.router.drain(seat)
+        if current:
+            self._set("ready", "")
+
+    async def _prepare(self, spec: DeploymentSpec) -> tuple[ModelDescription, Offer]:
+        self._say("preparing", "reading the model's description", 0.0)
+        description = await self._world.models.describe(spec)
+        offer = self._world.choose(description, spec)
+        self._world.memory.check(spec.name, offer.memory_bytes)
+        self._say("preparing", "laying out the model's files", 0.1)
+        await self._world.models.lay_out(spec, offer.files, self._directory(spec))
+        return description, offer
+
+    async def _start(self, spec: DeploymentSpec, offer: Offer) -> Seat:
+        claim = Claim(spec.name, offer.memory_bytes, lambda: self.router.last_used, self._may_be_evicted, self._evict)
+        self._say("loading", "waiting for memory", 0.15)
+        await self._world.memory.take(claim, self._world.patience.cold_wait)
+        placed: Placed | None = None
+        try:
+            self._say("loading", f"starting the {offer.engine} engine", 0.2)
+            placed = await self._world.placement.start(
+                self._worker_spec(spec, offer), lambda step, share: self._say("loading", step, 0.2 + 0.8 * share)
+            )
+            await placed.worker.load(self._worker_spec(spec, offer))
+        except BaseException:
+            if placed is not None:
+                await placed.stop(1)
+            await self._world.memory.release(claim)
+            raise
+        self.offer = replace(offer, tasks=placed.worker.tasks)
+        return self._admit(placed, claim, offer, spec.revision)
+
+    def _admit(self, placed: Placed, claim: Claim, offer: Offer, revision: str) -> Seat:
+        assert self._group is not None
+        seat = Seat(placed.worker, offer.plan.slots, revision)
+        watch = self._group.create_task(self._watch(seat))
+        self._replicas[seat] = _Replica(seat, placed, claim, watch, offer)
+        self._recent.append(time.monotonic())
+        _log.info("replica_ready", deployment=self.spec.name, revision=revision, pid=placed.worker.pid)
+        self.router.seat(seat)
+        return seat
+
+    async def _watch(self, seat: Seat) -> None:
+        """Wait until the worker is gone or hangs, then clear up after it."""
+        worker = seat.worker
+        heart = asyncio.ensure_future(worker.watch(self._world.patience.hang))
+        waits: set[asyncio.Future[str] | asyncio.Future[None]] = {worker.gone, heart}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            heart.cancel()
+        replica = self._replicas.pop(seat, None)
+        if replica is None:
+            return
+        hung = not worker.gone.done()
+        self.restarts += 1
+        _log.warning("replica_lost", deployment=self.spec.name, pid=worker.pid, hung=hung)
+        if hung:
+            await replica.placed.stop(0)
+        self.router.lose(seat)
+        await self._world.memory.release(replica.claim)
+        await replica.placed.stop(0)
+        if not self._replicas:
+            self._set("loading", "the replica ended unexpectedly and is being replaced")
+        await asyncio.sleep(self._backoff_seconds())
+        self._changed.set()
+
+    def _backoff_seconds(self) -> float:
+        """None for the first crash in a while; 1, 2, 4 … for replicas that die soon after they were ready."""
+        recent = [moment for moment in self._recent if time.monotonic() - moment < _HEALTHY_SECONDS]
+        return 0.0 if len(recent) <= 2 else min(_BACKOFF_LIMIT_SECONDS, 2.0 ** (len(recent) - 3))
+
+    async def _after_failure(self, error: YunmoError) -> None:
+        self._attempts += 1
+        reason = error.message + self._log_tail(error)
+        is_final = not isinstance(error, EngineFailed) or self._attempts >= _ATTEMPTS
+        _log.warning("deployment_failed", deployment=self.spec.name, reason=error.message, attempt=self._attempts, final=is_final)
+        if self._replicas:
+            self._set("ready", f"revision {self.spec.revision[:12]} could not be brought up, the previous one serves on: {reason}")
+            return
+        if is_final:
+            self._attempts = 0
+            self._failed_at = time.monotonic()
+            self._is_awake = False
+            self._set("failed", reason)
+            self.router.fail_waiting(
+                Unavailable(f"'{self.spec.name}' cannot answer: {error.message}", retry_after_seconds=error.retry_after_seconds)
+            )
+            return
+        delay = min(_BACKOFF_LIMIT_SECONDS, 2.0 ** (self._attempts - 1))
+        self._set("loading", f"attempt {self._attempts} of {_ATTEMPTS} failed, the next comes in {delay:.0f} s: {reason}")
+        assert self._group is not None
+        self._group.create_task(self._change_after(delay))
+
+    async def _change_after(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        self._changed.set()
+
+    # ------------------------------------------------------------ going down
+
+    def _is_unused(self) -> bool:
+        return self.router.in_flight == 0 and self.router.waiting == 0
+
+    def _may_be_evicted(self) -> bool:
+        return not self.spec.is_pinned and bool(self._replicas) and self._is_unused()
+
+    async def _evict(self) -> None:
+        _log.info("deployment_evicted", deployment=self.spec.name)
+        self._is_awake = False
+        await self._stop_all()
+        self._set("idle", "unloaded to make room for another model; the next request loads it again")
+
+    def _on_idle(self, seat: Seat) -> None:
+        replica = self._replicas.pop(seat, None)
+        if replica is not None and self._group is not None:
+            self._group.create_task(self._stop(replica))
+
+    async def _stop_all(self) -> None:
+        deadline = time.monotonic() + self._world.patience.drain
+        for seat in list(self._replicas):
+            self.router.drain(seat)
+        while self._replicas and time.monotonic() < deadline:  # noqa: ASYNC110 - replicas leave one by one, each by its own way
+            await asyncio.sleep(0.02)
+        for seat in list(self._replicas):
+            replica = self._replicas.pop(seat)
+            self.router.lose(seat)
+            await self._stop(replica)
+
+    async def _stop(self, replica: _Replica) -> None:
+        if replica.seat in self.router.seats:
+            self.router.seats.remove(replica.seat)
+        replica.watch.cancel()
+        await replica.placed.stop(5)
+        await self._world.memory.release(replica.claim)
+
+    # ------------------------------------------------------------ small things
+
+    def _directory(self, spec: DeploymentSpec) -> Path:
+        return self._world.cache / "models" / spec.revision
+
+    def _worker_spec(self, spec: DeploymentSpec, offer: Offer) -> WorkerSpec:
+        return WorkerSpec(
+            name=spec.name,
+            engine=offer.engine,
+            directory=self._directory(spec),
+            derived=self._world.cache / "derived" / spec.revision / offer.engine,
+            plan=offer.plan,
+            log=self.log_path(),
+            memory_limit_bytes=2 * offer.memory_bytes + 2048 * _MIB,
+        )
+
+    def _say(self, state: State, step: str, share: float) -> None:
+        """Report progress, unless replicas of another revision serve meanwhile."""
+        self.progress = share
+        if not self._replicas:
+            self.state, self.reason = state, step
+
+    def _set(self, state: State, reason: str) -> None:
+        self.state, self.reason = state, reason
+        self.progress = 1.0 if state == "ready" else 0.0
+
+    def _log_tail(self, error: YunmoError) -> str:
+        path = self.log_path()
+        if not isinstance(error, EngineFailed) or not path.exists():
+            return ""
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _LOG_TAIL_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()[-10:]
+        return "\nThe end of its log ('yunmo logs' shows all):\n" + "\n".join(lines) if lines else ""

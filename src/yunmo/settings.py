@@ -1,0 +1,138 @@
+"""Settings: one frozen tree, read once from `yunmo.toml` and `YUNMO_*`; nothing else reads the environment.
+
+Environment beats file; `YUNMO_SERVING__IDLE_SECONDS=600` sets `[serving] idle_seconds`.
+Each field's description is its documentation: `docs/reference/settings.md` is generated from here.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the message says which one, where it was set and what it takes."""
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class HttpSettings(_Group):
+    """The door."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on. Anything but loopback makes Yunmo reachable from other machines.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    public_url: str | None = Field(None, description="Base of the URLs that replies name, when a proxy stands in front; else the request's Host.")
+    max_connections: int = Field(10_000, ge=1, description="Open connections; more are told 503 and closed.")
+    header_seconds: float = Field(10.0, gt=0, description="A request's headers must have come within this time.")
+    idle_seconds: float = Field(75.0, gt=0, description="A kept-alive connection without a request is closed after this time.")
+    stall_seconds: float = Field(60.0, gt=0, description="A body that brings no byte for this time is given up.")
+    shutdown_seconds: float = Field(30.0, ge=0, description="At a stop, requests in work may finish for this long.")
+
+
+class StorageSettings(_Group):
+    """Where things are kept."""
+
+    database: str | None = Field(None, description="`postgresql://…`, or None for SQLite in the data directory.")
+    blobs: str | None = Field(None, description="`s3://bucket/prefix`, or None for a directory in the data directory.")
+    s3_endpoint: str | None = Field(None, description="The S3 server's URL; None for AWS.")
+    s3_region: str = Field("us-east-1", description="The bucket's region.")
+    s3_access_key: SecretStr | None = Field(None, description="S3 access key id.")
+    s3_secret_key: SecretStr | None = Field(None, description="S3 secret access key.")
+
+
+class HubSettings(_Group):
+    """The registry of models and data sets."""
+
+    large_file_bytes: int = Field(10 * 1024 * 1024, ge=1, description="Files from this size on travel through Xet or LFS.")
+    commit_body_bytes: int = Field(150 * 1024 * 1024, ge=1024, description="Largest body of one commit request.")
+
+
+class ServingSettings(_Group):
+    """How models are run."""
+
+    auto_deploy: bool = Field(True, description="Deploy a pushed model at its first request by repository name.")
+    memory_bytes: int | None = Field(None, description="Memory for all models together; None takes 80 % of the machine's.")
+    idle_seconds: float = Field(1800.0, gt=0, description="A deployment without a request for this long is unloaded (pinned ones stay).")
+    queue_limit: int = Field(256, ge=0, description="Requests that may wait per deployment; more are told 503 at once.")
+    cold_wait_seconds: float = Field(120.0, gt=0, description="A request waits this long for its model to load.")
+    drain_seconds: float = Field(30.0, ge=0, description="Requests in work may finish for this long when a replica is taken away.")
+    request_seconds: float = Field(600.0, gt=0, description="Longest time for one request.")
+    hang_seconds: float = Field(20.0, gt=0, description="A replica that answers no heartbeat for this long is killed.")
+    follow_seconds: float = Field(2.0, gt=0, description="How often deployments that follow a branch look for its new commit.")
+
+
+class LimitSettings(_Group):
+    """Default ceilings of a key; `yunmo key create` may set others. None means no ceiling."""
+
+    requests_per_minute: int | None = Field(None, description="Requests that one key may make in a minute.")
+    tokens_per_minute: int | None = Field(None, description="Tokens that one key may use in a minute.")
+    concurrent_requests: int | None = Field(None, description="Requests of one key in work at a time.")
+
+
+class Settings(BaseSettings):
+    """Everything that an operator may choose."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="YUNMO_", env_nested_delimiter="__", toml_file=None)
+
+    data: Path = Field(Path("yunmo-data"), description="The data directory: database, objects, secrets, caches.")
+    admin_key: SecretStr | None = Field(None, description="The operator's key; made and kept in `DATA/secrets/admin-key` if not given.")
+    log_format: str = Field("text", pattern="^(text|json)$", description="`text` for people, `json` for machines.")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="The least serious events that are logged.")
+    http: HttpSettings = HttpSettings()
+    storage: StorageSettings = StorageSettings()
+    hub: HubSettings = HubSettings()
+    serving: ServingSettings = ServingSettings()
+    limits: LimitSettings = LimitSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the file."""
+        del dotenv_settings, file_secret_settings
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
+
+
+def load_settings(file: Path | None = None, **given: Any) -> Settings:
+    """Read the settings from `file` (default `yunmo.toml`, if it exists) and the environment; `given` beats both.
+
+    Raises SettingsError with a message for the operator.
+    """
+    if file is not None and not file.exists():
+        raise SettingsError(f"There is no settings file {file}.")
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=file or Path("yunmo.toml"))
+
+    present = {name: value for name, value in given.items() if value is not None}
+    try:
+        return FromFile(**present)
+    except ValidationError as error:
+        lines = [f"  {'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors()]
+        raise SettingsError("These settings cannot be used (see docs/reference/settings.md):\n" + "\n".join(lines)) from error
+    except ValueError as error:
+        raise SettingsError(f"{file or 'yunmo.toml'} is not valid TOML: {error}") from error
+
+
+def default_url() -> str:
+    """The server that client commands speak to when they are told none: `YUNMO_URL`, else this machine."""
+    return os.environ.get("YUNMO_URL", "http://127.0.0.1:8000")
+
+
+def default_data() -> Path:
+    """Where client commands look for the local key when they are told nothing: `YUNMO_DATA`, else `./yunmo-data`."""
+    return Path(os.environ.get("YUNMO_DATA", "yunmo-data"))
+
+
+def client_key() -> str | None:
+    """The key in the environment that client commands use: `YUNMO_KEY`."""
+    return os.environ.get("YUNMO_KEY")

@@ -1,0 +1,154 @@
+"""How writing work reaches the database: one thread that commits groups (SQLite), or a pool (PostgreSQL)."""
+
+import os
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import sqlalchemy as sa
+import structlog
+
+T = TypeVar("T")
+Work = Callable[[sa.Connection], T]
+
+_GROUP_LIMIT = 256
+_ATTEMPTS = 20
+_COLLISIONS = {"40001", "40P01"}  # serialization_failure, deadlock_detected: nothing was committed
+_LOST_WRITE = 70  # the exit status EX_SOFTWARE
+_log = structlog.get_logger()
+
+
+class Writer(Protocol):
+    """Runs each piece of work in a transaction; the future is set when it is durable."""
+
+    def submit(self, work: Work[T]) -> "Future[T]": ...
+
+    def close(self) -> None: ...
+
+
+class GroupWriter:
+    """One thread, one transaction for all work that waits, one savepoint for each."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine.execution_options(begin="BEGIN IMMEDIATE")
+        self._waiting: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._door = threading.Lock()
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._run, name="database-write", daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Work[T]) -> "Future[T]":
+        future: Future[T] = Future()
+        with self._door:
+            if self._is_closed:
+                raise RuntimeError("The database is closed")
+            self._waiting.put(_Write(work, future))
+        return future
+
+    def close(self) -> None:
+        with self._door:
+            if not self._is_closed:
+                self._is_closed = True
+                self._waiting.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        is_closing = False
+        while not is_closing:
+            group: list[_Write] = []
+            write = self._waiting.get()
+            while write is not None:
+                # From here on the caller can no longer cancel: a future is either never run or always answered.
+                if write.future.set_running_or_notify_cancel():
+                    group.append(write)
+                if len(group) >= _GROUP_LIMIT or self._waiting.empty():
+                    break
+                write = self._waiting.get()
+            is_closing = write is None
+            self._commit(group)
+
+    def _commit(self, group: list["_Write"]) -> None:
+        if not group:
+            return
+        failure = self._try(group)
+        if failure is not None and len(group) > 1:
+            # One of them spoils the transaction (a full disk, a deferred constraint): each gets its own.
+            for write in group:
+                self._commit([write])
+            return
+        for write in group:
+            if (error := write.error or failure) is not None:
+                write.future.set_exception(error)
+            else:
+                write.future.set_result(write.result)
+
+    def _try(self, group: list["_Write"]) -> BaseException | None:
+        try:
+            with self._engine.begin() as connection:
+                for write in group:
+                    _run_one(connection, write)
+        except BaseException as error:  # boundary: the thread must outlive everything that a group meets
+            _end_if_disk_failed(error)
+            return error
+        return None
+
+
+class PoolWriter:
+    """PostgreSQL groups commits itself: each piece of work has its own connection and serializable transaction."""
+
+    def __init__(self, engine: sa.Engine, threads: int) -> None:
+        self._engine = engine.execution_options(isolation_level="SERIALIZABLE")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="database-write")
+
+    def submit(self, work: Work[T]) -> "Future[T]":
+        return self._pool.submit(self._run, work)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True)
+
+    def _run(self, work: Work[T]) -> T:
+        for attempt in range(1, _ATTEMPTS):
+            try:
+                return self._once(work)
+            except sa.exc.OperationalError as error:
+                if getattr(error.orig, "sqlstate", None) not in _COLLISIONS:
+                    raise
+            time.sleep(random.uniform(0, 0.002 * attempt))  # noqa: S311  # spreads the colliding; no secret
+        return self._once(work)
+
+    def _once(self, work: Work[T]) -> T:
+        with self._engine.begin() as connection:
+            return work(connection)
+
+
+@dataclass(slots=True)
+class _Write:
+    work: Work[Any]
+    future: "Future[Any]"
+    result: Any = None
+    error: Exception | None = None
+
+
+def _run_one(connection: sa.Connection, write: _Write) -> None:
+    write.error = None
+    savepoint = connection.begin_nested()
+    try:
+        write.result = write.work(connection)
+    except Exception as error:  # boundary: the error belongs to the caller who waits for this work
+        write.error = error
+        _end_if_disk_failed(error)
+        savepoint.rollback()
+    else:
+        savepoint.commit()
+
+
+def _end_if_disk_failed(error: BaseException) -> None:
+    """After a failed fsync the kernel may have dropped the pages, so nothing more can be promised: recover at the next start."""
+    if isinstance(error, sa.exc.DBAPIError) and "disk I/O error" in str(error.orig):
+        _log.critical("database_failed", error=str(error.orig))
+        os._exit(_LOST_WRITE)

@@ -1,0 +1,50 @@
+"""Tenancy: projects, keys, limits, usage and audit, gathered."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from yunmo.core.identity import Limits
+from yunmo.storage.database import Database
+from yunmo.tenancy.audit import Audit
+from yunmo.tenancy.keys import Keys
+from yunmo.tenancy.ledger import Ledger
+from yunmo.tenancy.limits import Limiter
+from yunmo.tenancy.projects import ADMIN_PROJECT, Projects
+
+
+@dataclass(frozen=True, slots=True)
+class Tenancy:
+    """Who may use this cloud, how much, and what they did; open it with `open_tenancy`."""
+
+    projects: Projects
+    keys: Keys
+    limiter: Limiter
+    ledger: Ledger
+    audit: Audit
+
+    async def run(self) -> None:
+        """The background loops: learn of revoked keys, flush usage. Runs until cancelled, and flushes a last time then."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.keys.run(), name="keys")
+            group.create_task(self.ledger.run(), name="ledger")
+
+
+async def open_tenancy(
+    database: Database,
+    pepper: bytes,
+    *,
+    default_limits: Limits | None = None,
+    clock: Callable[[], float] = time.time,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Tenancy:
+    """Gather tenancy over a migrated database: every key in force is known when this returns, and the admin project is there.
+
+    `pepper` is the secret of the keys' HMACs; with another pepper no key is known any more.
+    """
+    projects = Projects(database)
+    await projects.create(ADMIN_PROJECT, by_operator=True)
+    keys = Keys(database, pepper, default_limits or Limits(), clock)
+    await keys.refresh()
+    return Tenancy(projects, keys, Limiter(monotonic), Ledger(database, clock), Audit(database))

@@ -1,0 +1,182 @@
+"""The web application: finds the route, asks who calls, runs the handler, and says every error in the caller's dialect.
+
+Raw ASGI: nothing here reads the database or builds objects that the handler does not need.
+"""
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+
+import structlog
+from starlette.responses import Response
+
+from yunmo.cloud.cloud import Cloud
+from yunmo.core.errors import InternalError, NotFound, Unauthenticated, YunmoError
+from yunmo.core.identity import ANONYMOUS, Principal
+from yunmo.web.metrics import Metrics
+from yunmo.web.request import ClientGone, Request
+from yunmo.web.routing import Dialect, Match, Route, Router
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_WATCH_AFTER_SECONDS = 0.02
+"""Most answers are quicker than this; only slower ones pay for watching whether their client is still there."""
+
+_SAFE_ID = re.compile(r"[A-Za-z0-9._:=;-]{1,128}")
+_log = structlog.get_logger()
+
+
+class App:
+    """The ASGI application over all dialects."""
+
+    def __init__(self, cloud: Cloud, dialects: Sequence[Dialect], metrics: Metrics) -> None:
+        self._cloud = cloud
+        self._metrics = metrics
+        self.router = Router(dialects)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request."""
+        if scope["type"] != "http":
+            await self._refuse(scope, receive, send)
+            return
+        started = time.perf_counter()
+        body = _Body(receive)
+        request = Request(scope, body.receive)
+        raw_path = scope.get("raw_path") or scope["path"].encode()
+        path = raw_path.decode("latin-1").partition("?")[0]
+        match = self.router.find(scope["method"], path)
+        reply: Response | None
+        if match is None:
+            dialect, route = self.router.nearest(path), _NO_ROUTE
+            request.id = _request_id(scope)
+            reply = dialect.error(NotFound(f"There is no {scope['method']} {path} here. The routes are listed at /docs."), request)
+        else:
+            dialect, route = match.dialect, match.route
+            reply = await self._handle(match, request, body)
+        if reply is None:
+            self._metrics.count(dialect.name, route.path, 499, time.perf_counter() - started)
+            return
+        reply.headers["x-request-id"] = request.id
+        self._metrics.count(dialect.name, route.path, reply.status_code, time.perf_counter() - started)
+        await reply(scope, body.receive, send)
+
+    async def _handle(self, match: Match, request: Request, body: "_Body") -> Response | None:
+        """The handler's reply or its error's; None when the client has gone."""
+        route = match.route
+        request.params = match.params
+        watch = _Watch(body)
+        try:
+            await self._identify(request, checks_key=route.checks_key)
+            if route.scope is not None:
+                request.principal.require(route.scope)
+            return await route.handler(request)
+        except ClientGone:
+            return None
+        except YunmoError as error:
+            return match.dialect.error(error, request)
+        except asyncio.CancelledError:
+            if watch.has_fired:
+                return None
+            raise
+        except Exception as error:  # boundary: web handler
+            _log.exception("request_failed", request_id=request.id, route=route.path, error=type(error).__name__)
+            return match.dialect.error(
+                InternalError(f"Something went wrong on our side. The log has it under request id {request.id}."), request
+            )
+        finally:
+            watch.stop()
+
+    async def _identify(self, request: Request, *, checks_key: bool) -> None:
+        token = None
+        request.id = ""
+        for name, value in request.scope["headers"]:
+            if name == b"authorization":
+                token = value
+            elif name in {b"x-request-id", b"x-amzn-trace-id"} and not request.id:
+                request.id = _clean_id(value)
+        if not request.id:
+            request.id = secrets.token_hex(12)
+        request.principal = ANONYMOUS if token is None or not checks_key else await self._principal(token)
+
+    async def _principal(self, header: bytes) -> Principal:
+        kind, _, token = header.decode("latin-1").strip().partition(" ")
+        if kind.lower() != "bearer" or not token.strip():
+            raise Unauthenticated("Invalid credentials in Authorization header")
+        return await self._cloud.tenancy.keys.identify(token.strip())
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            while True:
+                message = await receive()
+                await send({"type": message["type"] + ".complete"})
+                if message["type"] == "lifespan.shutdown":
+                    return
+        await send({"type": "websocket.close", "code": 1000})
+
+
+async def _nothing(_request: Request) -> Response:
+    return Response(status_code=404)
+
+
+_NO_ROUTE = Route("GET", "(none)", _nothing)
+
+
+class _Body:
+    """Knows whether the request's body has been read to its end: only then may somebody else wait for the disconnect."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.is_complete = False
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        message = await self._receive()
+        if not message.get("more_body", False):
+            self.is_complete = True
+        return message
+
+
+class _Watch:
+    """Cancels the handler's task when its client goes away."""
+
+    def __init__(self, body: _Body) -> None:
+        self._body = body
+        self._task = asyncio.current_task()
+        self._watcher: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(_WATCH_AFTER_SECONDS, self._start)
+        self.has_fired = False
+
+    def stop(self) -> None:
+        self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+    def _start(self) -> None:
+        if self._body.is_complete:
+            self._watcher = self._loop.create_task(self._wait())
+        else:
+            self._timer = self._loop.call_later(_WATCH_AFTER_SECONDS, self._start)
+
+    async def _wait(self) -> None:
+        while (await self._body.receive())["type"] != "http.disconnect":
+            pass
+        self.has_fired = True
+        if self._task is not None:
+            self._task.cancel()
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name in {b"x-request-id", b"x-amzn-trace-id"}:
+            return _clean_id(value) or secrets.token_hex(12)
+    return secrets.token_hex(12)
+
+
+def _clean_id(value: bytes) -> str:
+    text = value.decode("latin-1")
+    return text if _SAFE_ID.fullmatch(text) else ""

@@ -1,0 +1,128 @@
+"""Deployments over HTTP. A name with a slash is quoted: `/admin/deployments/acme%2Fsentiment`."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+from yunmo.cloud.cloud import Cloud
+from yunmo.cloud.values import DeploymentSpec, DeploymentView
+from yunmo.core.errors import InvalidRequest
+from yunmo.web.replies import json_reply
+from yunmo.web.request import Request
+from yunmo.web.routing import Route
+
+_LOG_TAIL_BYTES = 64 * 1024
+
+
+class CreateDeployment(msgspec.Struct, forbid_unknown_fields=True):
+    """`model` is a repository (`ns/name`, a bare name, an alias) or `echo`; `name` defaults to it."""
+
+    model: str
+    name: str | None = None
+    revision: str = "main"
+    replicas: int = 1
+    pinned: bool = False
+    options: dict[str, Any] = {}
+    limits: dict[str, int | None] = {}
+    project: str | None = None
+
+
+class ChangeDeployment(msgspec.Struct, forbid_unknown_fields=True):
+    """Only the fields given are changed."""
+
+    revision: str | msgspec.UnsetType = msgspec.UNSET
+    replicas: int | msgspec.UnsetType = msgspec.UNSET
+    pinned: bool | msgspec.UnsetType = msgspec.UNSET
+    options: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    limits: dict[str, int | None] | msgspec.UnsetType = msgspec.UNSET
+
+
+class DeploymentList(msgspec.Struct):
+    """All deployments that the caller may see."""
+
+    data: list[DeploymentView]
+
+
+class Deleted(msgspec.Struct):
+    """What is gone."""
+
+    name: str
+    deleted: bool = True
+
+
+class Log(msgspec.Struct):
+    """The end of the workers' output."""
+
+    name: str
+    log: str
+
+
+class DeploymentRoutes:
+    """Create, list, look at, change, delete; logs."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+
+    def routes(self) -> list[Route]:
+        """The routes of this group."""
+        one = "/admin/deployments/{name}"
+        return [
+            Route("POST", "/admin/deployments", self._create, "write", "Deploy a model", CreateDeployment, DeploymentView),
+            Route("GET", "/admin/deployments", self._list, "read", "List deployments", None, DeploymentList),
+            Route("GET", one, self._view, "read", "One deployment with its state", None, DeploymentView),
+            Route("PATCH", one, self._change, "write", "Change a deployment", ChangeDeployment, DeploymentView),
+            Route("DELETE", one, self._delete, "write", "Undeploy a model", None, Deleted),
+            Route("GET", one + "/logs", self._log, "write", "The end of a deployment's log", None, Log),
+        ]
+
+    async def _create(self, request: Request) -> Response:
+        wanted = await request.struct(CreateDeployment)
+        principal = request.principal
+        spec = DeploymentSpec(
+            name=wanted.name or wanted.model,
+            project=wanted.project or principal.project,
+            repository=wanted.model,
+            revision=wanted.revision,
+            created=datetime.now(UTC),
+            branch=wanted.revision,
+            replicas=wanted.replicas,
+            is_pinned=wanted.pinned,
+            options=wanted.options,
+            limits=wanted.limits,
+        )
+        view = await self._cloud.deployments.create(principal, spec)
+        await self._audit(request, "deployment.create", view.name, {"model": wanted.model, "revision": view.revision})
+        return json_reply(view, 201)
+
+    async def _list(self, request: Request) -> Response:
+        return json_reply(DeploymentList(self._cloud.deployments.list(request.principal)))
+
+    async def _view(self, request: Request) -> Response:
+        return json_reply(self._cloud.deployments.view(request.principal, request.params["name"]))
+
+    async def _change(self, request: Request) -> Response:
+        wanted = await request.struct(ChangeDeployment)
+        fields = {"replicas": wanted.replicas, "is_pinned": wanted.pinned, "options": wanted.options, "limits": wanted.limits}
+        changes: dict[str, Any] = {name: value for name, value in fields.items() if value is not msgspec.UNSET}
+        if wanted.revision is not msgspec.UNSET:
+            changes |= {"branch": wanted.revision, "revision": wanted.revision}
+        if not changes:
+            raise InvalidRequest("Nothing to change: give at least one of revision, replicas, pinned, options, limits.")
+        view = await self._cloud.deployments.change(request.principal, request.params["name"], changes)
+        await self._audit(request, "deployment.change", view.name, {name: str(value) for name, value in changes.items()})
+        return json_reply(view)
+
+    async def _delete(self, request: Request) -> Response:
+        name = request.params["name"]
+        await self._cloud.deployments.delete(request.principal, name)
+        await self._audit(request, "deployment.delete", name, {})
+        return json_reply(Deleted(name))
+
+    async def _log(self, request: Request) -> Response:
+        name = request.params["name"]
+        return json_reply(Log(name, self._cloud.deployments.log(request.principal, name, _LOG_TAIL_BYTES)))
+
+    async def _audit(self, request: Request, action: str, target: str, detail: dict[str, Any]) -> None:
+        await self._cloud.tenancy.audit.record(request.principal, action, target, detail)

@@ -1,0 +1,108 @@
+"""The table of Hugging Face's tasks, and which of them a model is asked for."""
+
+from yunmo.cloud.values import Served
+from yunmo.core.errors import Unavailable, Unsupported
+from yunmo.core.tasks import TASKS
+from yunmo.web.dialects.hf import bodies, media_forms, text_forms
+from yunmo.web.dialects.hf.asks import Form
+from yunmo.web.request import JSON_LIMIT_BYTES, UPLOAD_LIMIT_BYTES
+
+FORMS: dict[str, Form] = {
+    form.tag: form
+    for form in (
+        Form("text-classification", "classify", text_forms.classify, JSON_LIMIT_BYTES, bodies.ClassifyBody),
+        Form("zero-shot-classification", "classify-zero-shot", text_forms.classify_zero_shot, JSON_LIMIT_BYTES, bodies.ZeroShotBody),
+        Form("token-classification", "classify-tokens", text_forms.classify_tokens, JSON_LIMIT_BYTES, bodies.TokenBody),
+        Form("question-answering", "answer", text_forms.answer, JSON_LIMIT_BYTES, bodies.AnswerBody),
+        Form("fill-mask", "fill-mask", text_forms.fill_mask, JSON_LIMIT_BYTES, bodies.FillMaskBody),
+        Form("feature-extraction", "embed", text_forms.embed, JSON_LIMIT_BYTES, bodies.EmbedBody),
+        Form("sentence-similarity", "embed", text_forms.embed, JSON_LIMIT_BYTES, bodies.EmbedBody),
+        Form("summarization", "summarize", text_forms.summarize, JSON_LIMIT_BYTES, bodies.SummarizeBody),
+        Form("translation", "translate", text_forms.translate, JSON_LIMIT_BYTES, bodies.TranslateBody),
+        Form("text-generation", "generate", text_forms.generate, JSON_LIMIT_BYTES, bodies.TextGenerationBody),
+        Form("text-to-speech", "speak", text_forms.speak, JSON_LIMIT_BYTES, bodies.SpeakBody),
+        Form(
+            "image-classification",
+            "classify-image",
+            media_forms.classify_image,
+            JSON_LIMIT_BYTES,
+            bodies.ClassifyBinaryBody,
+            takes_media=True,
+        ),
+        Form(
+            "zero-shot-image-classification",
+            "classify-image-zero-shot",
+            media_forms.classify_image_zero_shot,
+            JSON_LIMIT_BYTES,
+            bodies.ImageLabelsBody,
+        ),
+        Form("object-detection", "detect", media_forms.detect, JSON_LIMIT_BYTES, bodies.DetectBody, takes_media=True),
+        Form("image-segmentation", "segment", media_forms.segment, JSON_LIMIT_BYTES, bodies.SegmentBody, takes_media=True),
+        Form("image-to-text", "describe", media_forms.describe, JSON_LIMIT_BYTES, bodies.DescribeBody, takes_media=True),
+        Form(
+            "automatic-speech-recognition",
+            "transcribe",
+            media_forms.transcribe,
+            UPLOAD_LIMIT_BYTES,
+            bodies.TranscribeBody,
+            takes_media=True,
+        ),
+        Form(
+            "audio-classification",
+            "classify-audio",
+            media_forms.classify_audio,
+            UPLOAD_LIMIT_BYTES,
+            bodies.ClassifyBinaryBody,
+            takes_media=True,
+        ),
+    )
+}
+
+_BY_TASK: dict[str, Form] = {form.task: form for form in reversed(FORMS.values())}
+_LABELLED = {"classify": "zero-shot-classification", "classify-image": "zero-shot-image-classification"}
+
+
+def form_of(served: Served, tag: str | None) -> Form:
+    """The form of the task that the path names, else of the model's own. Raises Unsupported for one that the model does not have."""
+    if tag is None:
+        return _own_form(served)
+    form = FORMS.get(tag)
+    if form is None:
+        raise Unsupported(f"The task '{tag}' is not offered here. The tasks of '{served.name}' are: {_tags(served)}.", param="task")
+    if served.tasks and form.task not in served.tasks:
+        raise Unsupported(f"The model '{served.name}' does not do '{tag}'. Its tasks are: {_tags(served)}.", param="task")
+    return form
+
+
+def refined(form: Form, served: Served, body: bytes) -> Form:
+    """The zero-shot form for a classifier that also does zero-shot, when the body names the labels to choose from."""
+    tag = _LABELLED.get(form.task)
+    if tag is None or FORMS[tag].task not in served.tasks or b'"candidate_labels"' not in body:
+        return form
+    return FORMS[tag]
+
+
+def tags_of(served: Served) -> list[str]:
+    """The Hub's names of the model's tasks."""
+    return list(dict.fromkeys(TASKS[task].pipeline_tag for task in served.tasks if task in TASKS))
+
+
+def _own_form(served: Served) -> Form:
+    form = FORMS.get(served.pipeline_tag or "")
+    if form is not None and (not served.tasks or form.task in served.tasks):
+        return form
+    for task in served.tasks:
+        if task in _BY_TASK:
+            return _BY_TASK[task]
+    if not served.tasks:
+        raise Unavailable(
+            f"'{served.name}' is still being looked at ({served.state}). Try again shortly, or name its task: …/pipeline/<task>.",
+            retry_after_seconds=2,
+        )
+    raise Unsupported(
+        f"The model '{served.name}' cannot be called here: its tasks are {_tags(served)}. For chat, POST to /v1/chat/completions."
+    )
+
+
+def _tags(served: Served) -> str:
+    return ", ".join(tags_of(served)) or "none"
