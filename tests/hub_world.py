@@ -83,7 +83,7 @@ def serve_hub(directory, **options):
                 ):
                     if project not in {"admin"} and name != "reader":
                         await tenancy.projects.create(project)
-                    tokens[name] = (await tenancy.keys.create(project, name, scopes)).token
+                    tokens[name] = (await tenancy.keys.create(project, name, scopes)).key
                 cloud = SimpleNamespace(hub=hub, tenancy=tenancy)
                 app = App(cloud, [HubDialect(cloud)], Metrics())
                 requests = []
@@ -104,12 +104,12 @@ def serve_hub(directory, **options):
         except BaseException as error:
             holder.error = error
             started.set()
-            raise
 
     thread = threading.Thread(target=lambda: asyncio.run(main()), daemon=True)
     thread.start()
     started.wait(60)
     if holder.error is not None:
+        listener.close()
         raise RuntimeError("the hub did not start") from holder.error
     try:
         port = listener.getsockname()[1]
@@ -117,3 +117,4 @@ def serve_hub(directory, **options):
     finally:
         holder.server.should_exit = True
         thread.join(30)
+        listener.close()

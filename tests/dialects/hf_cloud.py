@@ -59,6 +59,7 @@ class Inference:
         self.waits: asyncio.Event | None = None
         self.asked: list[tuple[str, Request]] = []
         self.begun: list[Answering] = []
+        self.has_begun = asyncio.Event()
 
     def serve(self, name: str, *tasks: str, tag: str | None = None, state: str = "ready") -> None:
         self.models[name] = SimpleNamespace(
@@ -77,6 +78,7 @@ class Inference:
             raise self.refusal
         answering = Answering(request, self.answers[type(request).__name__], self.rates, waits=self.waits)
         self.begun.append(answering)
+        self.has_begun.set()
         return answering
 
 

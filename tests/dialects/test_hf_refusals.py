@@ -14,6 +14,7 @@ from yunmo.core import errors
 from yunmo.core.tasks import Label, Labels, TextDelta, TokenLogprob
 from yunmo.web.app import App
 from yunmo.web.dialects.hf.dialect import HuggingFaceDialect
+from yunmo.web.dialects.hf.errors import REPLIES, error_reply
 from yunmo.web.metrics import Metrics
 
 LABELS = Labels(rows=((Label("A", 1.0),),))
@@ -73,10 +74,16 @@ async def test_every_error_has_its_reply(kind, cloud, client):
 
 
 def test_the_table_of_errors_is_total():
-    from yunmo.web.dialects.hf.errors import REPLIES
-
-    assert set(errors.every_error()) <= set(REPLIES)
+    assert set(CORE_ERRORS) <= set(REPLIES)
     assert set(STATUS) == {kind.code for kind in CORE_ERRORS}
+
+
+def test_an_error_that_another_package_derives_has_its_parents_reply():
+    class Taken(errors.Conflict):
+        code = "taken"
+
+    assert error_reply(Taken("It is taken.")).status_code == 409
+    assert error_reply(errors.YunmoError("Unheard of.")).status_code == 500
 
 
 async def test_a_limited_caller_learns_when_to_come_back(cloud, client):
@@ -139,7 +146,11 @@ async def test_a_message_that_no_header_can_carry_is_in_the_body_only(cloud, cli
         ("summarization", {"inputs": "x", "parameters": {"generate_parameters": {"penalty_alpha": 0.6}}}, "penalty_alpha"),
         ("translation", {"inputs": "x", "parameters": {"src_lang": "de"}}, "tgt_lang"),
         ("zero-shot-classification", {"inputs": "x", "parameters": {}}, "candidate_labels"),
-        ("zero-shot-classification", {"inputs": "x", "parameters": {"candidate_labels": ["a"], "hypothesis_template": "no"}}, "hypothesis_template"),
+        (
+            "zero-shot-classification",
+            {"inputs": "x", "parameters": {"candidate_labels": ["a"], "hypothesis_template": "no"}},
+            "hypothesis_template",
+        ),
         ("automatic-speech-recognition", {"inputs": "UklG", "parameters": {"generation_parameters": {"top_k": 3}}}, "top_k"),
         ("image-classification", {"inputs": "no base64!"}, "inputs"),
     ],
@@ -243,8 +254,7 @@ async def test_a_stream_gives_one_event_per_token_and_ends_with_the_whole_text(c
 async def test_an_answer_is_given_up_when_its_caller_is_cancelled(cloud, client):
     cloud.inference.waits = asyncio.Event()
     call = asyncio.create_task(client.post("/models/classifier", json={"inputs": "x"}))
-    while not cloud.inference.begun:
-        await asyncio.sleep(0)
+    await asyncio.wait_for(cloud.inference.has_begun.wait(), 5)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call

@@ -1,5 +1,6 @@
 """Each of our errors in this vendor's words."""
 
+import inspect
 import json
 from types import SimpleNamespace
 
@@ -17,7 +18,7 @@ STATUS_OF_SDK_CLASSES = {400, 401, 403, 404, 409, 422, 429}
 @pytest.mark.parametrize("kind", every_error(), ids=lambda kind: kind.__name__)
 def test_every_error_has_its_own_reply(kind):
     assert kind.code in SHAPES
-    error = kind("It broke.")
+    error = _made(kind)
     reply = error_reply(error, REQUEST)
     body = json.loads(reply.body)
     assert list(body) == ["error"]
@@ -90,3 +91,9 @@ def test_a_limit_that_the_caller_does_not_have_gives_no_header():
         "x-ratelimit-remaining-requests": "0",
         "x-ratelimit-reset-requests": "6s",
     }
+
+
+def _made(kind):
+    """An error of this class; what it asks for beside its message is some text."""
+    needed = [each for each in list(inspect.signature(kind).parameters.values())[1:] if each.default is each.empty]
+    return kind("It broke.", **{each.name: "text" for each in needed})

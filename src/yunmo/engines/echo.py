@@ -150,7 +150,7 @@ def _labels(texts: list[str]) -> Labels:
 
 
 def _vectors(request: Embed, texts: list[str]) -> Vectors:
-    dimensions = request.dimensions or _DIMENSIONS
+    dimensions = _DIMENSIONS if request.dimensions is None else request.dimensions
     if not 1 <= dimensions <= _DIMENSIONS:
         raise InvalidRequest(f"the echo engine's vectors have 1 to {_DIMENSIONS} dimensions", param="dimensions")
     if request.pooled:

@@ -5,7 +5,7 @@ The branch moves by compare-and-swap inside one transaction; a retried request f
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +24,7 @@ from yunmo.hub.repositories import require_write
 from yunmo.hub.store import commits as store
 from yunmo.hub.store import repositories as repository_store
 from yunmo.hub.trees import TreeEdit
+from yunmo.hub.turns import Turns
 from yunmo.storage.database import Database
 
 TITLE_LIMIT = 1000
@@ -85,6 +86,7 @@ class Commits:
     database: Database
     large: LargeFiles
     clock: Callable[[], datetime]
+    _turns: Turns = field(default_factory=Turns)
 
     async def commit(
         self, principal: Principal, repository: Repository, revision: str, change: Change, *, as_proposal: bool = False
@@ -103,7 +105,9 @@ class Commits:
             repository_store.lock(connection, repository.id)
             return self._commit(connection, principal, repository, (revision, as_proposal), change)
 
-        return await self.database.write(work)
+        # on PostgreSQL, commits to one branch that run at once would only make each other start again
+        async with self._turns.turn(str(repository.id)):
+            return await self.database.write(work)
 
     async def squash(self, principal: Principal, repository: Repository, branch: str, message: str) -> Made:
         """Replace a branch's history by one commit with its present files."""

@@ -2,11 +2,13 @@
 
 import asyncio
 import errno
+import os
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, contextmanager
+from io import FileIO
 from pathlib import Path
 
 from yunmo.core.errors import InsufficientStorage, TooLarge
@@ -42,33 +44,23 @@ async def receive(
 
     Raises TooLarge past the limit, InsufficientStorage on a full disk, and whatever `check` raises.
     """
+    intake = _Intake(await asyncio.to_thread(_open, path), offset, check)
     loop = asyncio.get_running_loop()
-    buffer = memoryview(bytearray(_BUFFER_BYTES))  # one for the whole body: fresh ones cost a page fault each 4 KiB
-    written = fresh = filled = 0
-
-    async def flush() -> None:
-        nonlocal written, fresh, filled
-        used = await loop.run_in_executor(executor, _write, path, offset + written, buffer[:filled], fresh, check)
-        written += filled - fresh
-        fresh = filled = filled - used
-        if fresh >= _BUFFER_BYTES - BATCH_BYTES:
-            raise ValueError("a check must use most of what it is shown")
-        buffer[:fresh] = bytes(buffer[used : used + fresh])
-
-    async for piece in pieces:
-        if written + filled - fresh + len(piece) > limit:
-            raise TooLarge(f"The body is larger than the {limit} bytes that were announced or are allowed.")
-        start = 0
-        while start < len(piece):
-            size = min(len(piece) - start, _BUFFER_BYTES - filled)
-            buffer[filled : filled + size] = piece[start : start + size]
-            filled += size
-            start += size
-            if filled - fresh >= BATCH_BYTES or filled == _BUFFER_BYTES:
-                await flush()
-    if filled > fresh:
-        await flush()
-    return written
+    try:
+        size = 0
+        async for piece in pieces:
+            size += len(piece)
+            if size > limit:
+                raise TooLarge(f"The body is larger than the {limit} bytes that were announced or are allowed.")
+            taken = 0
+            while taken < len(piece):
+                taken += intake.take(piece, taken)
+                if intake.is_due:
+                    await loop.run_in_executor(executor, intake.flush)
+        await loop.run_in_executor(executor, intake.flush)
+    finally:
+        intake.file.close()
+    return size
 
 
 def all_of(update: Callable[[memoryview], object]) -> Check:
@@ -112,8 +104,44 @@ def full_disk_is_said() -> Iterator[None]:
         raise
 
 
-def _write(path: Path, offset: int, view: memoryview, fresh: int, check: Check) -> int:
-    with full_disk_is_said(), path.open("r+b" if path.exists() else "xb", buffering=0) as file:
-        file.seek(offset)
-        file.write(view[fresh:])
-    return check(view)
+class _Intake:
+    """Collects a body in one buffer (fresh ones would cost a page fault each 4 KiB), then writes and checks what it holds."""
+
+    def __init__(self, file: FileIO, offset: int, check: Check) -> None:
+        self.file = file
+        self._offset = offset
+        self._check = check
+        self._buffer = memoryview(bytearray(_BUFFER_BYTES))
+        self._fresh = self._filled = 0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is worth a thread hop."""
+        return self._filled - self._fresh >= BATCH_BYTES or self._filled == _BUFFER_BYTES
+
+    def take(self, piece: bytes, start: int) -> int:
+        """Collect the piece from `start` on, as far as there is room; how many bytes that was."""
+        size = min(len(piece) - start, _BUFFER_BYTES - self._filled)
+        self._buffer[self._filled : self._filled + size] = piece[start : start + size]
+        self._filled += size
+        return size
+
+    def flush(self) -> None:
+        """Write what is new, check it, and keep only what the check wants to see again."""
+        new = self._buffer[self._fresh : self._filled]
+        while len(new):
+            with full_disk_is_said():
+                written = os.pwrite(self.file.fileno(), new, self._offset)
+            self._offset += written
+            new = new[written:]
+        used = self._check(self._buffer[: self._filled])
+        rest = self._filled - used
+        if rest >= _BUFFER_BYTES - BATCH_BYTES:
+            raise ValueError("a check must use most of what it is shown")
+        self._buffer[:rest] = bytes(self._buffer[used : self._filled])
+        self._fresh = self._filled = rest
+
+
+def _open(path: Path) -> FileIO:
+    with full_disk_is_said():
+        return FileIO(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb")

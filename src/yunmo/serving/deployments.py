@@ -164,6 +164,11 @@ class Deployments:
             await self._store.save(spec)
             return self._start(spec)
 
+    async def look_at(self, runner: Runner) -> None:
+        """Find out what the runner's model can do, without loading it. Raises the reason why it cannot be served."""
+        self._check_fit(runner.spec, await self._world.models.describe(runner.spec))
+        self._prefill(runner)
+
     # ------------------------------------------------------------ its life
 
     async def run(self) -> None:

@@ -215,6 +215,12 @@ class Inference:
         return answering
 
     async def _runner(self, principal: Principal, model: str) -> Runner:
+        runner = await self._named(principal, model)
+        if runner.offer is None:
+            await self._deployments.look_at(runner)
+        return runner
+
+    async def _named(self, principal: Principal, model: str) -> Runner:
         runner = self._deployments.get(model)
         if runner is not None and self._deployments.is_visible(principal, runner.spec):
             return runner

@@ -93,6 +93,7 @@ class Runner:
         self._attempts = 0
         self._recent: collections.deque[float] = collections.deque(maxlen=8)
         self._group: asyncio.TaskGroup | None = None
+        self._stopping: set[asyncio.Task[None]] = set()
         self.ended = asyncio.Event()
 
     # ------------------------------------------------------------ asked from outside
@@ -333,7 +334,9 @@ class Runner:
     def _on_idle(self, seat: Seat) -> None:
         replica = self._replicas.pop(seat, None)
         if replica is not None and self._group is not None:
-            self._group.create_task(self._stop(replica))
+            stopping = self._group.create_task(self._stop(replica))
+            self._stopping.add(stopping)
+            stopping.add_done_callback(self._stopping.discard)
 
     async def _stop_all(self) -> None:
         deadline = time.monotonic() + self._world.patience.drain
@@ -345,6 +348,8 @@ class Runner:
             replica = self._replicas.pop(seat)
             self.router.lose(seat)
             await self._stop(replica)
+        if self._stopping:
+            await asyncio.wait(self._stopping)
 
     async def _stop(self, replica: _Replica) -> None:
         if replica.seat in self.router.seats:

@@ -128,5 +128,5 @@ def _troubles_are_said() -> Iterator[None]:
         reason = str(getattr(error, "orig", error)).split("\n", 1)[0]
         if "disk is full" in reason or "No space left" in reason:
             raise InsufficientStorage("The disk under the database is full. Free some space or move it to a larger disk.") from error
-        _log.error("database_unavailable", reason=reason, exc_info=True)
+        _log.error("database_unavailable", reason=reason, statement=getattr(error, "statement", None))
         raise Unavailable(f"The database cannot be used now: {reason}.") from error

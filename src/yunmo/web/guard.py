@@ -81,7 +81,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     # ------------------------------------------------------------ connection
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin the wait for headers; one connection too many is told so and closed."""
         super().connection_made(transport)
         if len(self.connections) > self._limits.connections:

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 import structlog
@@ -17,6 +18,8 @@ from yunmo.core.errors import Conflict, InvalidRequest
 from yunmo.web.guard import Guard, GuardLimits
 
 _BACKLOG = 4096
+_TICK_SECONDS = 1.0
+_CANCEL_SECONDS = 1.0
 _log = structlog.get_logger()
 
 
@@ -76,6 +79,17 @@ class _Server(Server):
         super().__init__(config)
         self._shutdown_seconds = shutdown_seconds
         self._ready = ready
+        self._has_to_exit = asyncio.Event()
+
+    def request_stop(self) -> None:
+        """Begin the graceful stop."""
+        self.should_exit = True
+        self._has_to_exit.set()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal came; a second SIGINT does not wait for requests."""
+        super().handle_exit(sig, frame)
+        self.request_stop()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept, and tell so."""
@@ -83,19 +97,30 @@ class _Server(Server):
         if self._ready is not None:
             self._ready()
 
+    async def main_loop(self) -> None:
+        """Keep the date header fresh until the stop."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._has_to_exit.wait(), _TICK_SECONDS)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Refuse new connections, let requests in work finish within the time, then cancel them."""
-        _log.info("server_stopping", requests=len(self.server_state.tasks))
-        loop = asyncio.get_running_loop()
-        late = loop.call_later(self._shutdown_seconds, self._cut)
-        try:
-            await super().shutdown(sockets)
-        finally:
-            late.cancel()
+        state, loop = self.server_state, asyncio.get_running_loop()
+        _log.info("server_stopping", requests=len(state.tasks))
+        for listener in (*self.servers, *(sockets or ())):
+            listener.close()
+        for connection in tuple(state.connections):
+            connection.shutdown()
+        deadline = loop.time() + self._shutdown_seconds
+        while (state.connections or state.tasks) and loop.time() < deadline and not self.force_exit:  # noqa: ASYNC110 - uvicorn's sets tell nobody when they change
+            await asyncio.sleep(0.01)
+        self._cut()
+        if state.tasks:
+            await asyncio.wait(tuple(state.tasks), timeout=_CANCEL_SECONDS)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Stop on SIGTERM and SIGINT; a second SIGINT does not wait for requests."""
+        """Stop on SIGTERM and SIGINT."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -109,17 +134,18 @@ class _Server(Server):
                 loop.remove_signal_handler(number)
 
     def _cut(self) -> None:
-        _log.warning("requests_cancelled", requests=len(self.server_state.tasks), after_seconds=self._shutdown_seconds)
+        """Cancel what is still in work, and drop its connections."""
+        if self.server_state.tasks:
+            _log.warning("requests_cancelled", requests=len(self.server_state.tasks), after_seconds=self._shutdown_seconds)
         for task in tuple(self.server_state.tasks):
             task.cancel()
         for connection in tuple(self.server_state.connections):
-            if connection.transport is not None:
-                connection.transport.abort()
+            connection.transport.abort()
 
 
-async def _watch(stop: asyncio.Event, server: Server) -> None:
+async def _watch(stop: asyncio.Event, server: _Server) -> None:
     await stop.wait()
-    server.should_exit = True
+    server.request_stop()
 
 
 def _listen(host: str, port: int) -> socket.socket:

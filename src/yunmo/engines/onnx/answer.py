@@ -33,7 +33,9 @@ def answer(encoder: Encoder, request: Answer) -> Result:
             text = request.context[begin:stop]
             known = spans.get(text.lower())
             # an answer found again, here or elsewhere, adds to the score of its first place
-            spans[text.lower()] = Span(text, score, begin, stop) if known is None else Span(known.answer, known.score + score, known.start, known.end)
+            spans[text.lower()] = (
+                Span(text, score, begin, stop) if known is None else Span(known.answer, known.score + score, known.start, known.end)
+            )
     found = list(spans.values())
     if request.handle_impossible:
         found.append(Span(answer="", score=least_null, start=0, end=0))
@@ -67,7 +69,9 @@ def _windows(encoder: Encoder, request: Answer) -> list[Any]:
         raise InvalidRequest(f"doc_stride is {stride}; it must be from 0 to less than a window's {window} tokens.", param="doc_stride")
     windows = encoder.tokens.windows(request.question, request.context, "only_second", window, stride)
     if len(windows) > _MOST_WINDOWS:
-        raise InvalidRequest(f"The context makes {len(windows)} windows; the limit is {_MOST_WINDOWS}. Send a shorter one.", param="context")
+        raise InvalidRequest(
+            f"The context makes {len(windows)} windows; the limit is {_MOST_WINDOWS}. Send a shorter one.", param="context"
+        )
     return windows
 
 

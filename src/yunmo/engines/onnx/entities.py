@@ -55,7 +55,9 @@ def _windows(encoder: Encoder, text: str, request: ClassifyTokens) -> list[Any]:
     if request.aggregation == "none":
         raise InvalidRequest("A stride needs an aggregation strategy other than none.", param="stride")
     if not 0 <= request.stride < encoder.facts.tokenizer.max_tokens:
-        raise InvalidRequest(f"The stride must be from 0 to less than the {encoder.facts.tokenizer.max_tokens} tokens of a window.", param="stride")
+        raise InvalidRequest(
+            f"The stride must be from 0 to less than the {encoder.facts.tokenizer.max_tokens} tokens of a window.", param="stride"
+        )
     return encoder.tokens.windows(text, None, "longest_first", None, request.stride)
 
 
@@ -83,7 +85,14 @@ def _aggregated(encoder: Encoder, pieces: list[_Piece], aggregation: Aggregation
         named = [_word(encoder, word, aggregation) for word in _words(pieces)]
     if aggregation == "none":
         return [
-            Entity(label=each.label, score=float(each.score), word=each.piece.word, start=each.piece.start, end=each.piece.end, index=each.piece.index)
+            Entity(
+                label=each.label,
+                score=float(each.score),
+                word=each.piece.word,
+                start=each.piece.start,
+                end=each.piece.end,
+                index=each.piece.index,
+            )
             for each in named
         ]
     return [_entity(encoder, group) for group in _groups(named)]

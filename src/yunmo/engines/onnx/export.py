@@ -11,6 +11,7 @@ import ctypes
 import json
 import logging
 import os
+import shutil
 import signal
 import sys
 import warnings
@@ -20,11 +21,14 @@ from typing import Any, get_args
 import msgspec
 
 from yunmo.core.errors import EngineFailed, InvalidRequest, YunmoError
-from yunmo.engines.onnx.exported import FACTS, FORMAT, GRAPH, GRAPH_INT8, TOKENIZER, Exported, Head, TokenizerFacts
+from yunmo.engines.onnx.exported import FACTS, FORMAT, GRAPH, GRAPH_INT8, READY_GRAPH, TOKENIZER, Exported, Head, TokenizerFacts
 from yunmo.engines.onnx.families import has_shifted_positions
+from yunmo.engines.onnx.network import Floats, Network
+from yunmo.engines.onnx.quantize import drift, quantize
 
 _OPSET = 17
-_LENGTHS = (2, 3, 17, 64, 300, 512)
+_LENGTHS = (2, 3, 17, 64, 300)
+_LONGEST_TRIED = 1024
 _DRIFT_BUDGET = 1e-3
 _UNLIMITED = 1_000_000_000
 _PR_SET_PDEATHSIG = 1
@@ -60,23 +64,16 @@ def export(directory: Path, output: Path, head: Head, precision: str) -> Exporte
     Raises InvalidRequest for a repository whose weights or tokenizer do not fit its configuration, and EngineFailed if the
     graph's outputs are more than 0.1 % of the largest off the reference's.
     """
-    _say(step="loading the reference", share=0.0)
-    import torch
-
-    model, config = _reference(directory, head)
     tokenizer = _tokenizer(directory)
-    facts = _facts(head, config, tokenizer)
-    with torch.no_grad():
-        _say(step="exporting to ONNX", share=0.3)
-        _trace(model, facts, output / GRAPH)
-        _say(step="comparing with the reference", share=0.6)
-        facts = _verified(model, facts, output / GRAPH)
-    del model
+    if any(directory.glob("*.safetensors")):
+        facts = _export_weights(directory, output / GRAPH, head, tokenizer)
+    else:
+        facts = _adopt(directory, output / GRAPH, head, tokenizer)
     if precision == "int8":
-        from yunmo.engines.onnx.quantize import quantize
-
         _say(step="quantising to int8", share=0.8)
         quantize(output / GRAPH, output / GRAPH_INT8)
+        found = [_outputs(output / graph, facts) for graph in (GRAPH, GRAPH_INT8)]
+        facts = msgspec.structs.replace(facts, int8_drift=drift(*found))
     _save_tokenizer(tokenizer, output / TOKENIZER)
     (output / FACTS).write_bytes(msgspec.json.format(msgspec.json.encode(facts)))
     _say(step="exported", share=1.0)
@@ -90,12 +87,53 @@ def output_names(head: Head) -> tuple[str, ...]:
     return ("last_hidden_state",) if head == "embed" else ("logits",)
 
 
+def _export_weights(directory: Path, graph: Path, head: Head, tokenizer: Any) -> Exported:
+    _say(step="loading the reference", share=0.0)
+    import torch
+
+    model = _reference(directory, head)
+    facts = _facts(head, model.config, tokenizer)
+    with torch.no_grad():
+        _say(step="exporting to ONNX", share=0.3)
+        _trace(model, facts, graph)
+        _say(step="comparing with the reference", share=0.6)
+        return _verified(model, facts, graph)
+
+
+def _adopt(directory: Path, graph: Path, head: Head, tokenizer: Any) -> Exported:
+    """Take the graph that the repository brings, after trying it."""
+    import transformers
+
+    _say(step="trying the repository's graph", share=0.3)
+    facts = _facts(head, transformers.AutoConfig.from_pretrained(directory, trust_remote_code=False), tokenizer)
+    ready = directory / READY_GRAPH
+    shutil.copyfile(ready, graph)
+    for beside in ready.parent.glob(ready.name + "_data"):
+        shutil.copyfile(beside, graph.parent / beside.name)
+    missing = set(output_names(head)) - set(Network(graph, threads=1).outputs)
+    if missing:
+        raise InvalidRequest(
+            f"{READY_GRAPH} has no output '{min(missing)}'. Push the model's safetensors, and the graph is made from them."
+        )
+    _outputs(graph, facts)
+    return facts
+
+
+def _outputs(graph: Path, facts: Exported) -> list[Floats]:
+    network = Network(graph, threads=1)
+    rows: list[Floats] = []
+    for seed, length in enumerate(_lengths(facts)):
+        ids, types = _sample(facts, 1, length, seed)
+        rows += network.forward(ids[0].tolist(), types[0].tolist(), *output_names(facts.head))
+    return rows
+
+
 def _say(**line: object) -> None:
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
 
 
-def _reference(directory: Path, head: Head) -> tuple[Any, Any]:
+def _reference(directory: Path, head: Head) -> Any:
     import torch
     import transformers
 
@@ -117,7 +155,7 @@ def _reference(directory: Path, head: Head) -> tuple[Any, Any]:
             f"The weights do not fit config.json: {', '.join(wrong[:3])} is missing or has another shape ({len(wrong)} in all). "
             "Save the model again with save_pretrained and push it."
         )
-    return model.eval(), model.config
+    return model.eval()
 
 
 def _tokenizer(directory: Path) -> Any:
@@ -189,7 +227,9 @@ def _trace(model: Any, facts: Exported, path: Path) -> None:
     names = output_names(facts.head)
     has_types = facts.tokenizer.has_token_types and _takes_types(model)
     inputs = ("input_ids", "token_type_ids") if has_types else ("input_ids",)
-    example = tuple(_sample(facts, 2, 12, seed)[0] if name == "input_ids" else _sample(facts, 2, 12, 0)[1] for seed, name in enumerate(inputs))
+    example = tuple(
+        _sample(facts, 2, 12, seed)[0] if name == "input_ids" else _sample(facts, 2, 12, 0)[1] for seed, name in enumerate(inputs)
+    )
 
     class Named(torch.nn.Module):
         """The model with positional inputs, as tracing needs them."""
@@ -205,7 +245,14 @@ def _trace(model: Any, facts: Exported, path: Path) -> None:
     axes = {name: {0: "batch", 1: "sequence"} for name in (*inputs, *(names if facts.head != "classify" else ()))}
     # the tracing exporter: exact for every family here and ten times as fast as the dynamo one (1.9 s against 17 s for MiniLM)
     torch.onnx.export(
-        Named().eval(), example, str(path), dynamo=False, opset_version=_OPSET, input_names=list(inputs), output_names=list(names), dynamic_axes=axes
+        Named().eval(),
+        example,
+        str(path),
+        dynamo=False,
+        opset_version=_OPSET,
+        input_names=list(inputs),
+        output_names=list(names),
+        dynamic_axes=axes,
     )
 
 
@@ -229,28 +276,28 @@ def _sample(facts: Exported, rows: int, length: int, seed: int) -> tuple[Any, An
     return ids, types
 
 
-def _verified(model: Any, facts: Exported, path: Path) -> Exported:
+def _verified(model: Any, facts: Exported, graph: Path) -> Exported:
     """The facts with the largest error over inputs of all lengths; EngineFailed beyond the budget."""
-    from yunmo.engines.onnx.network import Network
-
-    names = output_names(facts.head)
-    network = Network(path, threads=1)
-    error = largest = 0.0
-    for seed, length in enumerate(sorted({min(length, facts.tokenizer.max_tokens) for length in (*_LENGTHS, min(facts.tokenizer.max_tokens, 1024))})):
+    expected: list[Floats] = []
+    has_types = facts.tokenizer.has_token_types and _takes_types(model)
+    for seed, length in enumerate(_lengths(facts)):
         ids, types = _sample(facts, 1, length, seed)
-        more = {"token_type_ids": types} if facts.tokenizer.has_token_types and _takes_types(model) else {}
-        expected = model(input_ids=ids, **more)
-        found = network.forward(ids[0].tolist(), types[0].tolist(), *names)
-        for name, values in zip(names, found, strict=True):
-            reference = expected[name][0].numpy()
-            error = max(error, float(abs(reference - values).max()))
-            largest = max(largest, float(abs(reference).max()))
-    relative = error / max(largest, 1e-30)
+        found = model(input_ids=ids, **({"token_type_ids": types} if has_types else {}))
+        expected += [found[name][0].numpy() for name in output_names(facts.head)]
+    pairs = list(zip(expected, _outputs(graph, facts), strict=True))
+    error = max(float(abs(one - other).max()) for one, other in pairs)
+    relative = error / max(*(float(abs(one).max()) for one in expected), 1e-30)
     if not relative <= _DRIFT_BUDGET:
         raise EngineFailed(
             f"The ONNX graph differs from the model by {relative:.2%}, and {_DRIFT_BUDGET:.1%} is allowed. Use the engine 'transformers' for it."
         )
     return msgspec.structs.replace(facts, absolute_error=error, relative_error=relative, is_verified=True)
+
+
+def _lengths(facts: Exported) -> list[int]:
+    """Several lengths up to the longest, or to 1024 tokens where the longest would take long."""
+    longest = min(facts.tokenizer.max_tokens, _LONGEST_TRIED)
+    return sorted({min(length, longest) for length in (*_LENGTHS, longest)})
 
 
 def _save_tokenizer(tokenizer: Any, path: Path) -> None:

@@ -12,6 +12,8 @@ GRAPH = "model.onnx"
 GRAPH_INT8 = "model.int8.onnx"
 TOKENIZER = "tokenizer.json"
 FACTS = "export.json"
+READY_GRAPH = "onnx/model.onnx"
+"""Where repositories keep an ONNX graph of their own; used only if there is nothing to export."""
 
 Head = Literal["classify", "classify-tokens", "answer", "fill-mask", "embed"]
 Side = Literal["left", "right"]
@@ -33,7 +35,11 @@ class TokenizerFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Exported(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of `export.json`. The errors are the graph's against the reference, over inputs of several lengths."""
+    """The content of `export.json`.
+
+    The errors are the largest of the fp32 graph against the reference, over inputs of several lengths; a graph that came
+    ready-made has no reference and is not verified. `int8_drift` is the relative L2 error of the int8 graph against fp32.
+    """
 
     format: int
     head: Head
@@ -45,6 +51,7 @@ class Exported(msgspec.Struct, frozen=True, kw_only=True):
     absolute_error: float = 0.0
     relative_error: float = 0.0
     is_verified: bool = False
+    int8_drift: float | None = None
     versions: dict[str, str] = {}
 
 

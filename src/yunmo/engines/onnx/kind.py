@@ -6,7 +6,7 @@ from pathlib import Path
 
 from yunmo.core.engine import BatchEngine, Hardware, ModelDescription, Offer, Plan, Progress
 from yunmo.core.errors import InvalidRequest
-from yunmo.engines.onnx.exported import Head
+from yunmo.engines.onnx.exported import READY_GRAPH, Head
 from yunmo.engines.onnx.families import head_of
 from yunmo.engines.onnx.memory import memory_bytes
 
@@ -14,7 +14,6 @@ _PREFERENCE = 60
 _LIBRARIES = ("onnxruntime", "tokenizers", "torch", "transformers", "onnx")
 _KNOWN_MODULES = frozenset({"Transformer", "Pooling", "Normalize", "Dense"})
 _EMBEDDING_TAGS = frozenset({"feature-extraction", "sentence-similarity"})
-_READY_GRAPH = "onnx/model.onnx"
 _TEXT_SUFFIXES = (".json", ".safetensors", ".txt", ".model")
 
 
@@ -29,13 +28,20 @@ class OnnxKind:
         if head is None or "tokenizer.json" not in model.files:
             return None
         weights = _weights(model.files)
-        ready = _READY_GRAPH in model.files
+        ready = READY_GRAPH in model.files
         is_pickled = any(path.endswith((".bin", ".pt", ".pth")) for path in model.files)
         if not weights and not ready and not is_pickled:
             return None
         streams = max(1, hardware.cores)
         plan = Plan(
-            engine=self.name, format="onnx", precision="fp32", streams=streams, threads=1, slots=2 * streams, batch_items=1, options={"head": head}
+            engine=self.name,
+            format="onnx",
+            precision="fp32",
+            streams=streams,
+            threads=1,
+            slots=2 * streams,
+            batch_items=1,
+            options={"head": head},
         )
         return Offer(
             engine=self.name,
@@ -102,7 +108,7 @@ def _files(model: ModelDescription, weights: tuple[str, ...]) -> tuple[str, ...]
     small = [path for path in model.files if path.endswith(_TEXT_SUFFIXES) and not path.startswith(("onnx/", "openvino/"))]
     if weights:
         return tuple(path for path in small if "/" in path or not path.endswith(".safetensors") or path in weights)
-    return (*small, *(path for path in model.files if path.startswith(_READY_GRAPH)))
+    return (*small, *(path for path in model.files if path.startswith(READY_GRAPH)))
 
 
 def _missing() -> str | None:

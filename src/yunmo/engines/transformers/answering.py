@@ -136,7 +136,7 @@ def _best_spans(window: _Window, starts: _Scores, ends: _Scores, request: Answer
     order = np.argsort(-candidates, axis=None, kind="stable")[: request.top_k]
     spans = []
     for first, last in zip(*np.unravel_index(order, candidates.shape), strict=True):
-        if not (window.readable[first] and window.readable[last]):
+        if first > last or not (window.readable[first] and window.readable[last]):
             continue
         start, end = window.spans[first][0], window.spans[last][1]
         spans.append(Span(answer=request.context[start:end], score=float(candidates[first, last]), start=start, end=end))

@@ -2,6 +2,7 @@
 
 import io
 import math
+import threading
 import wave
 from typing import Any
 
@@ -135,6 +136,7 @@ class _Speaker:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
         self._voices = int(getattr(checkpoint.config, "num_speakers", 1) or 1)
+        self._noise = threading.Lock()
 
     def speak(self, request: Speak) -> Result:
         import torch
@@ -146,8 +148,8 @@ class _Speaker:
             raise InvalidRequest(f"speed is {request.speed}; it must be from 0.25 to 4", param="speed")
         options = {"speaker_id": self._voice(request.voice)} if self._voices > 1 else self._no_voice(request.voice)
         inputs = self._encode(text)
-        # the model draws noise from the global generator: a fork keeps it the same for the same request
-        with torch.random.fork_rng(devices=[]):
+        # the model draws noise from the global generator: seeded, and alone with it, the same request sounds the same
+        with self._noise, torch.random.fork_rng(devices=[]):
             torch.manual_seed(request.sampling.seed or 0)
             outputs = self._checkpoint.model(**inputs, speaking_rate=self._checkpoint.config.speaking_rate * request.speed, **options)
         rate = int(self._checkpoint.config.sampling_rate)

@@ -60,6 +60,8 @@ class Generator:
 
     def generate(self, request: Generate, job: Job) -> Usage:
         """Continue a prompt, streaming deltas into the job."""
+        if not request.prompt:
+            raise InvalidRequest("the prompt is empty: send at least one character", param="prompt")
         if isinstance(request.prompt, str):
             prompt = self.encode(request.prompt, special=True)
             characters = len(request.prompt)

@@ -109,6 +109,7 @@ class Checkpoint:
 
     def _load_model(self) -> Any:
         import torch
+        from safetensors import SafetensorError
 
         precision = torch.bfloat16 if self.plan.precision == "bf16" else torch.float32
         try:
@@ -120,7 +121,7 @@ class Checkpoint:
                 trust_remote_code=False,
                 output_loading_info=True,
             )
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError) as error:
+        except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError) as error:
             raise EngineFailed(f"the model could not be loaded: {_first_line(error)}") from error
         missing = [name for name in report["missing_keys"] if not any(part in name for part in _HARMLESS_MISSING)]
         if missing:

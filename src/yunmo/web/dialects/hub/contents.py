@@ -152,7 +152,8 @@ class ContentRoutes:
     async def create_branch(self, type_: RepositoryType, request: Request) -> Response:
         """Create a branch at a revision."""
         repository = await self._hub.repositories.find_writable(request.principal, type_, repository_name(request))
-        wanted = await request.struct(NewBranch) if await request.bytes() else NewBranch()
+        has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+        wanted = await request.struct(NewBranch) if has_body else NewBranch()
         await self._hub.refs.create(request.principal, repository, BRANCH, request.params["branch"], wanted.startingPoint)
         return json_reply({}, 201)
 

@@ -9,7 +9,8 @@ from msgspec import Meta
 from starlette.datastructures import FormData, UploadFile
 from starlette.responses import PlainTextResponse, Response
 
-from yunmo.cloud.cloud import Answering, Cloud
+from yunmo.cloud.cloud import Cloud
+from yunmo.cloud.values import Answering
 from yunmo.core.errors import InternalError, InvalidRequest, Unsupported, YunmoError
 from yunmo.core.tasks import Transcribe, Transcript, TranscriptSegment
 from yunmo.web.dialects.openai.errors import error_event

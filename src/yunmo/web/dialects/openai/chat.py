@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from msgspec import UNSET
 from starlette.responses import Response
 
-from yunmo.cloud.cloud import Answering, Cloud
+from yunmo.cloud.cloud import Cloud
+from yunmo.cloud.values import Answering
 from yunmo.core.errors import InternalError, InvalidRequest, YunmoError
 from yunmo.core.tasks import Choice, Choices, Output, TextDelta, TokenLogprob, ToolCallDelta
 from yunmo.web.dialects.openai.chat_request import chat_request

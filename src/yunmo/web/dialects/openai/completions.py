@@ -10,7 +10,8 @@ import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
-from yunmo.cloud.cloud import Answering, Cloud
+from yunmo.cloud.cloud import Cloud
+from yunmo.cloud.values import Answering
 from yunmo.core.errors import InternalError, InvalidRequest, YunmoError
 from yunmo.core.tasks import Choices, Generate, TextDelta, TokenLogprob
 from yunmo.core.usage import Usage

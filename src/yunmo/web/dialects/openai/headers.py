@@ -2,7 +2,7 @@
 
 import time
 
-from yunmo.cloud.cloud import Answering, Rates
+from yunmo.cloud.values import Answering, Rates
 from yunmo.web.dialects.openai.errors import API_VERSION
 from yunmo.web.request import Request
 

@@ -5,7 +5,8 @@ import time
 import msgspec
 from starlette.responses import Response
 
-from yunmo.cloud.cloud import Cloud, Served
+from yunmo.cloud.cloud import Cloud
+from yunmo.cloud.values import Served
 from yunmo.web.dialects.openai.headers import plain_headers
 from yunmo.web.replies import json_reply
 from yunmo.web.request import Request

@@ -12,7 +12,8 @@ import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
-from yunmo.cloud.cloud import Answering, Cloud
+from yunmo.cloud.cloud import Cloud
+from yunmo.cloud.values import Answering
 from yunmo.core.errors import InternalError, InvalidRequest, ModelNotFound, Unsupported
 from yunmo.core.tasks import Classify, Label, Labels
 from yunmo.web.dialects.openai.chat_wire import ImagePart, TextPart

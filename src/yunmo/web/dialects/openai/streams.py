@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from yunmo.cloud.cloud import Answering, Cloud
+from yunmo.cloud.cloud import Cloud
+from yunmo.cloud.values import Answering
 from yunmo.core.errors import InternalError
 from yunmo.core.tasks import Chat, Choice, Choices, Generate, TextDelta, ToolCallDelta, Transcribe
 from yunmo.web.dialects.openai.wire import TokenUsage

@@ -1,0 +1,114 @@
+"""The dialect over a real cloud: real workers, of which each runs the built-in echo engine."""
+
+import asyncio
+import base64
+import datetime as dt
+import json
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+
+import httpx
+import numpy as np
+import pytest
+from openai_double import events_of
+
+from yunmo.assembly import open_cloud
+from yunmo.serving.specification import DeploymentSpec
+from yunmo.settings import Settings
+from yunmo.web.app import App
+from yunmo.web.dialects.openai.dialect import OpenAIDialect
+from yunmo.web.metrics import Metrics
+
+HI = [{"role": "user", "content": "hello big world"}]
+CHAT = "/v1/chat/completions"
+
+
+async def test_a_real_worker_chats_continues_and_embeds(tmp_path):
+    async with _cloud(tmp_path, {"tasks": ["chat", "generate", "embed"]}) as world:
+        chat = (await world.client.post(CHAT, json={"model": "talk", "messages": HI, "n": 2})).json()
+        assert [choice["message"]["content"] for choice in chat["choices"]] == ["hello big world"] * 2
+        assert chat["usage"]["prompt_tokens"] == 3
+
+        stream = await world.client.post(
+            CHAT, json={"model": "talk", "messages": HI, "max_tokens": 2, "stream": True, "stream_options": {"include_usage": True}}
+        )
+        *chunks, usage = [json.loads(event) for event in events_of(stream)[:-1]]
+        assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == "hello big"
+        assert chunks[-1]["choices"][0]["finish_reason"] == "length"
+        assert usage["usage"]["completion_tokens"] == 2
+
+        texts = (await world.client.post("/v1/completions", json={"model": "talk", "prompt": ["a b", "c"]})).json()
+        assert [choice["text"] for choice in texts["choices"]] == ["a b", "c"]
+
+        body = {"model": "talk", "input": ["a b", "c"], "encoding_format": "base64"}
+        vectors = [
+            np.frombuffer(base64.b64decode(each["embedding"]), "<f4")
+            for each in (await world.client.post("/v1/embeddings", json=body)).json()["data"]
+        ]
+        assert [round(float(np.linalg.norm(vector)), 3) for vector in vectors] == [1.0, 1.0]
+        assert [model["id"] for model in (await world.client.get("/v1/models")).json()["data"]] == ["talk"]
+
+        refused = await world.client.post("/v1/audio/speech", json={"model": "talk", "input": "a", "response_format": "wav"})
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "model")
+        unknown = await world.client.post(CHAT, json={"model": "no/such", "messages": HI})
+        assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "model_not_found")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_failing_engine_has_a_real_status_also_for_a_stream(tmp_path, stream):
+    async with _cloud(tmp_path, {"tasks": ["chat"], "error_on": "hello big world"}) as world:
+        reply = await world.client.post(CHAT, json={"model": "talk", "messages": HI, "stream": stream})
+        assert (reply.status_code, reply.json()["error"]["code"]) == (500, "engine_failed")
+
+
+async def test_a_client_that_leaves_frees_the_real_worker(tmp_path):
+    async with _cloud(tmp_path, {"tasks": ["chat"], "delay_seconds": 0.05}) as world:
+        messages = [{"role": "user", "content": "word " * 2000}]
+        await _leave_after_first_word(world, {"model": "talk", "messages": messages, "stream": True})
+        async with asyncio.timeout(2):  # the whole answer would take 100 s
+            while world.outstanding():  # noqa: ASYNC110 - only the view tells
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def _cloud(tmp_path, options):
+    async with open_cloud(Settings(data=tmp_path)) as (cloud, key):
+        admin = await cloud.tenancy.keys.identify(key.text)
+        spec = DeploymentSpec("talk", "admin", "echo", "", dt.datetime.now(dt.UTC), options={"options": options})
+        await cloud.deployments.create(admin, spec)
+        app = App(cloud, [OpenAIDialect(cloud)], Metrics())
+        headers = {"authorization": f"Bearer {key.text}"}
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://yunmo", headers=headers, timeout=60) as client:
+            yield SimpleNamespace(
+                app=app,
+                client=client,
+                authorization=headers["authorization"].encode(),
+                outstanding=lambda: sum(replica.outstanding for replica in cloud.deployments.view(admin, "talk").replicas),
+            )
+
+
+async def _leave_after_first_word(world, body):
+    left = asyncio.Event()
+    requests = [{"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}]
+
+    async def receive():
+        if requests:
+            return requests.pop()
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        if b"word" in message.get("body", b""):
+            assert world.outstanding() == 1
+            left.set()
+
+    scope = {
+        "type": "http",
+        "asgi": {"spec_version": "2.3"},
+        "method": "POST",
+        "path": CHAT,
+        "raw_path": CHAT.encode(),
+        "query_string": b"",
+    }
+    await asyncio.wait_for(world.app({**scope, "headers": [(b"authorization", world.authorization)]}, receive, send), 30)
+    assert left.is_set()
