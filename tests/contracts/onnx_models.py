@@ -5,7 +5,6 @@ import warnings
 from pathlib import Path
 
 from tiny_models import CORPUS
-
 from yunmo.core.engine import Plan
 from yunmo.engines.onnx.export import export
 from yunmo.engines.onnx.exported import Head

@@ -7,8 +7,8 @@ import warnings
 import numpy as np
 import onnx_models
 import pytest
-from starter_models import minilm_directory
 
+from starter_models import minilm_directory
 from yunmo.core.errors import ContextTooLong, InvalidRequest
 from yunmo.core.tasks import Answer, Classify, ClassifyTokens, ClassifyZeroShot, Embed, FillMask
 from yunmo.engines.onnx.kind import kind

@@ -17,6 +17,7 @@ from yunmo.storage.tables import Time
 
 TABLES = sa.MetaData()
 word = sa.Table("word", TABLES, sa.Column("text", sa.String, primary_key=True), sa.Column("count", sa.Integer, nullable=False))
+pair = sa.Table("pair", TABLES, sa.Column("first", sa.String, primary_key=True), sa.Column("second", sa.String, unique=True))
 moment = sa.Table("moment", TABLES, sa.Column("id", sa.Integer, primary_key=True), sa.Column("at", Time))
 
 
@@ -114,6 +115,22 @@ async def test_insert_if_missing_has_one_winner_without_locks(words):
 
     won = await asyncio.gather(*(words.write(insert_if_missing) for _ in range(40)))
     assert won.count(True) == 1
+
+
+async def test_who_looks_by_one_unique_column_is_not_surprised_by_another(words):
+    def insert_if_missing(connection):
+        if connection.execute(sa.select(pair).where(pair.c.second == "b")).first() is None:
+            connection.execute(pair.insert().values(first="a", second="b"))
+
+    for _ in range(5):
+        await asyncio.gather(*(words.write(insert_if_missing) for _ in range(20)))
+        await words.write(lambda connection: connection.execute(pair.delete()))
+
+
+async def test_a_true_violation_reaches_the_caller(words):
+    await words.write(put("a"))
+    with pytest.raises(sa.exc.IntegrityError):
+        await words.write(put("a"))
 
 
 async def test_a_read_sees_one_consistent_state_while_writes_go_on(words):

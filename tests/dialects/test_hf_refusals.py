@@ -11,7 +11,7 @@ from huggingface_hub.inference._client import MODEL_KWARGS_NOT_USED_REGEX
 from huggingface_hub.utils._http import parse_ratelimit_headers
 
 from yunmo.core import errors
-from yunmo.core.tasks import Label, Labels, TextDelta, TokenLogprob
+from yunmo.core.tasks import Label, Labels, TextDelta, TokenLogprob, Transcript
 from yunmo.web.app import App
 from yunmo.web.dialects.hf.dialect import HuggingFaceDialect
 from yunmo.web.dialects.hf.errors import REPLIES, error_reply
@@ -210,6 +210,14 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_read(client):
     reply = await client.post("/models/classifier", content=b"{" + b" " * (20 << 20))
     assert reply.status_code == 413
     assert "limit" in reply.json()["error"]
+
+
+async def test_a_large_recording_is_taken_as_it_is_but_not_in_json(cloud, client):
+    cloud.inference.answers = {"Transcribe": [Transcript(text="hi", language="en", duration=1.0)]}
+    path = "/models/acme/m/pipeline/automatic-speech-recognition"
+    assert (await client.post(path, content=b"RIFF" + bytes(21 << 20))).json() == {"text": "hi"}
+    reply = await client.post(path, content=b'{"inputs": "' + b"A" * (21 << 20) + b'"}')
+    assert (reply.status_code, "without JSON" in reply.json()["error"]) == (413, True)
 
 
 async def test_an_error_inside_a_stream_is_an_event_of_its_own(cloud, client):

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 import tiny_models
@@ -195,3 +198,23 @@ def test_code_in_the_repository_is_never_imported(tmp_path):
     assert "never run" in kind.offer(describe_directory(directory), MACHINE).problem
     load(directory)
     assert not canary.exists()
+
+
+def test_an_offer_imports_no_model_library(tiny_model):
+    program = f"""
+import sys
+from pathlib import Path
+from yunmo.core.engine import Hardware
+from yunmo.core.plugins import engines
+from yunmo.engines.transformers.kind import describe_directory
+offer = engines()["transformers"].offer(describe_directory(Path({str(tiny_model("chat"))!r})), Hardware(cores=2, memory_bytes=1 << 33))
+assert offer.tasks == ("chat", "generate"), offer
+print([name for name in ("torch", "transformers", "numpy", "jinja2", "PIL") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_an_absent_library_is_named_with_the_way_to_install_it(monkeypatch):
+    monkeypatch.setattr("yunmo.engines.transformers.kind.find_spec", lambda name: None if name == "torch" else object())
+    assert offer().missing == "torch (pip install 'yunmo[transformers]')"

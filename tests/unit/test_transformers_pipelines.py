@@ -3,6 +3,7 @@
 import asyncio
 import io
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -434,3 +435,38 @@ def test_voices_are_told_apart_and_unknown_ones_refused(loaded):
     assert first != second
     with pytest.raises(InvalidRequest, match="0 to 2"):
         run(loaded("vits-speakers"), Speak(text="hello world", voice="3"))
+
+
+HALF = {
+    "classify": Classify(texts=(TEXT,)),
+    "classify-tokens": ClassifyTokens(texts=(TEXT,)),
+    "answer": Answer(question="who", context=TEXT),
+    "fill-mask": FillMask(texts=("hello [MASK]",)),
+    "embed": Embed(inputs=(TEXT,)),
+    "chat": Chat(messages=(Message(role="user", content="hi"),), sampling=Sampling(max_tokens=3), top_logprobs=1),
+    "t5": Summarize(texts=(TEXT,)),
+    "vit": ClassifyImage(image=PICTURE),
+    "clip": ClassifyImageZeroShot(image=PICTURE, labels=("a", "b")),
+    "detr": Detect(image=PICTURE, threshold=0.0),
+    "segformer": Segment(image=PICTURE),
+    "blip": Describe(image=PICTURE, prompt="a", sampling=Sampling(max_tokens=3)),
+    "git": Describe(image=PICTURE, sampling=Sampling(max_tokens=3)),
+    "vit-gpt2": Describe(image=PICTURE, sampling=Sampling(max_tokens=3)),
+    "whisper": Transcribe(audio=tiny_models.wav(0.5)),
+    "wav2vec2": Transcribe(audio=tiny_models.wav(0.5)),
+    "ast": ClassifyAudio(audio=tiny_models.wav(0.5)),
+}
+
+
+@pytest.mark.parametrize("name", list(HALF))
+def test_models_run_in_bf16_too(tiny_model, name):
+    directory = tiny_model(name)
+    offer = kind.offer(describe_directory(directory), Hardware(cores=1, memory_bytes=8 << 30))
+    engine = kind.load(directory, directory, msgspec.structs.replace(offer.plan, precision="bf16"), lambda _what, _share: None)
+    try:
+        output, _ = run(engine, HALF[name])
+        assert output
+    finally:
+        closing = engine.close()
+        if closing is not None:
+            asyncio.run(closing)

@@ -2,6 +2,8 @@ import concurrent.futures
 import json
 import os
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -90,7 +92,7 @@ def test_escapes_from_the_sandbox_are_refused(render, template):
         "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}{% endfor %}{% endfor %}{% endfor %}",
         "{{ 'A' * 2000000000 }}",
         "{% set ns = namespace(s='A') %}{% for i in range(64) %}{% set ns.s = ns.s + ns.s %}{% endfor %}{{ ns.s }}",
-        "{{ 9 ** 9 ** 9 }}",
+        "{{ 9 ** (9 ** 9) }}",
         "{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}",
     ],
 )
@@ -109,7 +111,7 @@ def test_a_template_without_end_is_stopped_and_the_next_chat_goes_on(template):
 
 
 def test_an_evil_templates_process_is_gone_after_it_was_stopped():
-    renderer = Renderer("{% for a in range(99999) %}{% for b in range(99999) %}{{ messages and none }}{% endfor %}{% endfor %}", SPECIAL)
+    renderer = Renderer("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", SPECIAL)
     pids = []
     ask = renderer._ask
 
@@ -128,8 +130,7 @@ def test_the_process_sees_neither_secrets_nor_more_than_it_needs(monkeypatch):
     monkeypatch.setenv("SECRET_TOKEN", "hidden")
     renderer = Renderer("x", SPECIAL)
     renderer.render(CHAT)
-    with open(f"/proc/{renderer._process.pid}/environ", encoding="utf-8") as file:
-        assert "hidden" not in file.read()
+    assert "hidden" not in Path(f"/proc/{renderer._process.pid}/environ").read_text("utf-8")
     renderer.close()
     assert renderer._process is None
 
@@ -157,12 +158,9 @@ def test_pictures_are_refused_by_a_text_model(render):
         render("x", Chat(messages=(Message(role="user", media=(MediaPart(kind="image", data=b"x"),)),)))
 
 
-def test_the_default_template_is_taken_where_there_are_several():
-    class Tokenizer:
-        chat_template = {"tool_use": "t", "default": "d"}
-
-    assert template_of(Tokenizer) == "d"
-    Tokenizer.chat_template = [{"name": "default", "template": "d"}]
-    assert template_of(Tokenizer) == "d"
-    Tokenizer.chat_template = None
-    assert template_of(Tokenizer) is None
+@pytest.mark.parametrize(
+    ("templates", "chosen"),
+    [({"tool_use": "t", "default": "d"}, "d"), ([{"name": "default", "template": "d"}], "d"), ("only", "only"), (None, None), ({}, None)],
+)
+def test_the_default_template_is_taken_where_there_are_several(templates, chosen):
+    assert template_of(SimpleNamespace(chat_template=templates)) == chosen

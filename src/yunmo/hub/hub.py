@@ -9,6 +9,7 @@ from yunmo.hub.commits import Commits
 from yunmo.hub.copies import Copies
 from yunmo.hub.downloads import Downloads
 from yunmo.hub.files import Files
+from yunmo.hub.garbage import Garbage
 from yunmo.hub.large_store import LargeFileStore
 from yunmo.hub.models import Models
 from yunmo.hub.overviews import Overviews
@@ -47,3 +48,4 @@ class Hub:
         self.access = Access(database, clock)
         self.overviews = Overviews(database, self.files)
         self.models = Models(database, self.files, self.overviews)
+        self.garbage = Garbage(database, self.blobs, clock)

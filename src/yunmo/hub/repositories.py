@@ -67,8 +67,8 @@ ATTRIBUTES = "\n".join(
 class RepositoryExists(Conflict):
     """A repository of this name is there already; `repository` is it, if the caller may see it."""
 
-    def __init__(self, message: str, repository: Repository | None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, repository: Repository | None = None, *, param: str | None = None) -> None:
+        super().__init__(message, param=param)
         self.repository = repository
 
 
@@ -122,7 +122,7 @@ class Repositories:
         try:
             return await self.database.write(work)
         except sa.exc.IntegrityError as error:  # another process was faster
-            raise RepositoryExists(f"The {type_} {full_name} exists already.", None) from error
+            raise RepositoryExists(f"The {type_} {full_name} exists already.") from error
 
     async def delete(self, principal: Principal, type_: RepositoryType, name: str) -> Repository:
         """Forget a repository. Its name stays with its namespace."""
@@ -138,7 +138,7 @@ class Repositories:
         def work(connection: sa.Connection, repository: Repository) -> None:
             taken = store.by_name(connection, type_, to) or store.by_alias(connection, type_, to)
             if taken is not None and taken.id != repository.id:
-                raise RepositoryExists(f"The {type_} {to} exists already.", None)
+                raise RepositoryExists(f"The {type_} {to} exists already.")
             if to != repository.full_name:
                 store.rename(connection, repository, to, self.clock())
 

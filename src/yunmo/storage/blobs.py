@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from io import FileIO
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -194,6 +195,22 @@ class DirectoryStore(_Objects):
         """Take over the staged file at `path` (it is gone afterwards); durable and whole when this returns."""
         await asyncio.to_thread(self._adopt, self.local_path(key), path)
 
+    async def stream(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """The same range in pieces of about 1 MiB, read without obstore: its many small reads cost four times the processor time."""
+        if start < 0 or (end is not None and end < 0):
+            raise ValueError(f"A range of an object cannot start at {start} and end at {end}")
+        file = await asyncio.to_thread(_open, self.local_path(key))
+        try:
+            while end is None or start < end:
+                size = _PIECE_BYTES if end is None else min(_PIECE_BYTES, end - start)
+                piece = await asyncio.to_thread(os.pread, file.fileno(), size, start)
+                if not piece:
+                    return
+                yield piece
+                start += len(piece)
+        finally:
+            file.close()
+
     def local_path(self, key: str) -> Path:
         """The object's own file; never write to it."""
         _check(key)
@@ -303,6 +320,13 @@ def _check(key: str) -> None:
         raise InvalidRequest(
             f"{key[:200]!r} cannot be the key of an object: use segments of letters, digits and ._@+=- that do not start with a dot."
         )
+
+
+def _open(path: Path) -> FileIO:
+    try:
+        return path.open("rb", buffering=0)
+    except (IsADirectoryError, NotADirectoryError) as error:
+        raise FileNotFoundError(path.name) from error
 
 
 def _clean(staging: Path) -> None:

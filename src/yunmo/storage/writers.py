@@ -19,6 +19,8 @@ Work = Callable[[sa.Connection], T]
 _GROUP_LIMIT = 256
 _ATTEMPTS = 20
 _COLLISIONS = {"40001", "40P01"}  # serialization_failure, deadlock_detected: nothing was committed
+_VIOLATIONS = {"23505", "23503"}  # unique, foreign key: perhaps against a row that the work could not see yet
+_VIOLATION_ATTEMPTS = 3
 _LOST_WRITE = 70  # the exit status EX_SOFTWARE
 _log = structlog.get_logger()
 
@@ -115,8 +117,9 @@ class PoolWriter:
         for attempt in range(1, _ATTEMPTS):
             try:
                 return self._once(work)
-            except sa.exc.OperationalError as error:
-                if getattr(error.orig, "sqlstate", None) not in _COLLISIONS:
+            except (sa.exc.OperationalError, sa.exc.IntegrityError) as error:
+                state = getattr(error.orig, "sqlstate", None)
+                if state not in _COLLISIONS and (state not in _VIOLATIONS or attempt >= _VIOLATION_ATTEMPTS):
                     raise
             time.sleep(random.uniform(0, 0.002 * attempt))  # noqa: S311  # spreads the colliding; no secret
         return self._once(work)

@@ -42,11 +42,15 @@ class Request(StarletteRequest):
             raise _too_large(limit)
         parts: list[bytes] = []
         size = 0
-        async for part in self.pieces():
-            size += len(part)
+        while not self._stream_consumed:  # not through `pieces`: two nested generators cost the fast lane a fifth of its time
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone("The client left during its upload.")
+            self._stream_consumed = not message.get("more_body", False)
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
             if size > limit:
                 raise _too_large(limit)
-            parts.append(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def struct(self, kind: type[T], limit: int = JSON_LIMIT_BYTES) -> T:

@@ -50,13 +50,18 @@ class Tokens:
         try:
             encoding = self._truncating(strategy, limit, stride).encode(text, pair)
         except Exception as error:  # boundary: the Rust library raises bare Exceptions
-            raise InvalidRequest(f"The text cannot be cut to windows of {limit} tokens that overlap by {stride}: {error}") from error
+            raise InvalidRequest(f"The text cannot be cut to windows of {limit} tokens that overlap by {stride} ({error}).") from error
         return [encoding, *encoding.overflowing]
 
     def words(self, text: str) -> list[int]:
         """The ids of the text alone, without special tokens."""
         ids: list[int] = self.whole.encode(_checked(text), add_special_tokens=False).ids
         return ids
+
+    def identity(self, name: str) -> int | None:
+        """The id of the token of this very name; None if the vocabulary has none."""
+        found: int | None = self.whole.token_to_id(_checked(name))
+        return found
 
     def to_text(self, ids: list[int], *, skip_special: bool = False) -> str:
         """The text of these ids, spaces cleaned up as the reference does."""

@@ -67,10 +67,8 @@ def _pieces(encoder: Encoder, text: str, window: Any, scores: Floats) -> Iterabl
         if window.special_tokens_mask[index]:
             continue
         written = text[start:end]
-        if facts.marks_subwords:
-            is_subword = len(word) != len(written)
-        else:
-            is_subword = start > 0 and " " not in text[start - 1 : start + 1]
+        continues = start > 0 and " " not in text[start - 1 : start + 1]
+        is_subword = len(word) != len(written) if facts.marks_subwords else continues
         if identity == facts.unknown_id:
             yield _Piece(written, scores[index], start, end, index, is_subword=False)
         else:

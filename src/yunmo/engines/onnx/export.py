@@ -231,7 +231,7 @@ def _trace(model: Any, facts: Exported, path: Path) -> None:
         _sample(facts, 2, 12, seed)[0] if name == "input_ids" else _sample(facts, 2, 12, 0)[1] for seed, name in enumerate(inputs)
     )
 
-    class Named(torch.nn.Module):
+    class Named(torch.nn.Module):  # type: ignore[misc] # torch comes without types here
         """The model with positional inputs, as tracing needs them."""
 
         def __init__(self) -> None:

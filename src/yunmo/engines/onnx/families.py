@@ -1,6 +1,12 @@
 """The encoder families that export exactly, and which head an architecture's name means."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from yunmo.engines.onnx.exported import Head
+
+SENTENCE_MODULES = frozenset({"Transformer", "Pooling", "Normalize", "Dense"})
+"""The modules of sentence-transformers that can be run."""
 
 # model_type in config.json → how its class names begin; a repository's own classes begin otherwise and are not run
 _FAMILIES = {
@@ -43,6 +49,11 @@ def head_of(model_type: str, architecture: str) -> Head | None:
     if prefix is None or not architecture.startswith(prefix):
         return None
     return _HEADS.get(architecture.removeprefix(prefix))
+
+
+def module_names(modules: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The kinds of the modules that a `modules.json` lists, in order."""
+    return [str(module.get("type", "")).rsplit(".", 1)[-1] for module in modules]
 
 
 def has_shifted_positions(model_type: str) -> bool:

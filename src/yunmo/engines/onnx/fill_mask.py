@@ -39,7 +39,7 @@ def _targets(tokens: Tokens, targets: tuple[str, ...]) -> np.ndarray[tuple[int],
     """The ids of the targets, each by name, else by the first token of its text."""
     ids = set()
     for target in targets:
-        identity = tokens.whole.token_to_id(target)
+        identity = tokens.identity(target)
         if identity is None:
             pieces = tokens.words(target)
             identity = pieces[0] if pieces else None

@@ -7,12 +7,11 @@ from pathlib import Path
 from yunmo.core.engine import BatchEngine, Hardware, ModelDescription, Offer, Plan, Progress
 from yunmo.core.errors import InvalidRequest
 from yunmo.engines.onnx.exported import READY_GRAPH, Head
-from yunmo.engines.onnx.families import head_of
+from yunmo.engines.onnx.families import SENTENCE_MODULES, head_of, module_names
 from yunmo.engines.onnx.memory import memory_bytes
 
 _PREFERENCE = 60
 _LIBRARIES = ("onnxruntime", "tokenizers", "torch", "transformers", "onnx")
-_KNOWN_MODULES = frozenset({"Transformer", "Pooling", "Normalize", "Dense"})
 _EMBEDDING_TAGS = frozenset({"feature-extraction", "sentence-similarity"})
 _TEXT_SUFFIXES = (".json", ".safetensors", ".txt", ".model")
 
@@ -79,8 +78,8 @@ def _head(model: ModelDescription) -> Head | None:
     head = head_of(str(config.get("model_type", "")), model.architectures[0])
     modules = model.documents.get("modules.json")
     if modules:
-        names = {str(module.get("type", "")).rsplit(".", 1)[-1] for module in modules}
-        is_embedder = head in {"embed", "fill-mask"} and names <= _KNOWN_MODULES and "Pooling" in names
+        names = set(module_names(modules))
+        is_embedder = head in {"embed", "fill-mask"} and names <= SENTENCE_MODULES and "Pooling" in names
         return "embed" if is_embedder else None
     if head == "fill-mask" and model.pipeline_tag in _EMBEDDING_TAGS:
         return "embed"

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from yunmo.core.errors import Unsupported
+from yunmo.engines.onnx.families import SENTENCE_MODULES, module_names
 from yunmo.engines.onnx.network import Floats
-
-KNOWN_MODULES = frozenset({"Transformer", "Pooling", "Normalize", "Dense"})
 
 _MODES: dict[str, Callable[[Floats], Floats]] = {
     "cls": lambda rows: rows[0],
@@ -74,20 +73,15 @@ class Dense:
         return np.tanh(product) if self.is_tanh else product
 
 
-def module_names(modules: Any) -> list[str]:
-    """The kinds of the modules that a `modules.json` lists, in order."""
-    return [str(module.get("type", "")).rsplit(".", 1)[-1] for module in modules or ()]
-
-
 def read_pooling(directory: Path) -> Pooling:
     """The pooling of the repository laid out in `directory`."""
     modules = _json(directory / "modules.json")
     if not modules:
         return Pooling()
     folders = list(zip(module_names(modules), (directory / module["path"] for module in modules), strict=True))
-    unknown = [name for name, _ in folders if name not in KNOWN_MODULES]
+    unknown = [name for name, _ in folders if name not in SENTENCE_MODULES]
     if unknown:
-        raise Unsupported(f"modules.json has the module {unknown[0]}; this engine knows {', '.join(sorted(KNOWN_MODULES))}.")
+        raise Unsupported(f"modules.json has the module {unknown[0]}; this engine knows {', '.join(sorted(SENTENCE_MODULES))}.")
     first = folders[0][1]
     sentence = _json(first / "sentence_bert_config.json") or _json(directory / "sentence_bert_config.json") or {}
     settings = _json(directory / "config_sentence_transformers.json") or {}

@@ -31,20 +31,18 @@ def _inputs(checkpoint: Checkpoint, request: Describe) -> dict[str, Any]:
     if kind == "vision-encoder-decoder":
         if request.prompt:
             raise Unsupported("this model describes pictures without a prompt: leave it out", param="prompt")
-        return dict(checkpoint.image_processor(images=image, return_tensors="pt"))
+        return dict(checkpoint.image_processor(images=image, return_tensors="pt").to(checkpoint.model.dtype))
     processor = checkpoint.processor
+    prompt = {"text": request.prompt} if request.prompt and kind != "git" else {}
     with checkpoint.lock:
-        if not request.prompt:
-            return dict(processor(images=image, return_tensors="pt"))
-        if kind == "git":
-            return _git_inputs(checkpoint, image, request.prompt)
-        return dict(processor(images=image, text=request.prompt, return_tensors="pt"))
+        inputs = dict(processor(images=image, return_tensors="pt", **prompt).to(checkpoint.model.dtype))
+        if request.prompt and kind == "git":
+            inputs["input_ids"] = _opening(processor.tokenizer, request.prompt)
+    return inputs
 
 
-def _git_inputs(checkpoint: Checkpoint, image: Any, prompt: str) -> dict[str, Any]:
+def _opening(tokenizer: Any, prompt: str) -> Any:
     """GIT continues its prompt, so the prompt has a beginning and no end."""
     import torch
 
-    tokenizer = checkpoint.processor.tokenizer
-    ids = torch.tensor([[tokenizer.cls_token_id, *tokenizer(prompt, add_special_tokens=False)["input_ids"]]])
-    return {"pixel_values": checkpoint.processor(images=image, return_tensors="pt")["pixel_values"], "input_ids": ids}
+    return torch.tensor([[tokenizer.cls_token_id, *tokenizer(prompt, add_special_tokens=False)["input_ids"]]])

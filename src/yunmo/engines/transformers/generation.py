@@ -36,8 +36,8 @@ class _ChatEngine(Threaded):
         def chat(request: Chat, job: Job) -> Usage:
             if request.tools and request.tool_choice != "none":
                 raise Unsupported("this engine does not read tool calls; deploy the model as GGUF, or send no tools", param="tools")
-            prompt = renderer.render(request)
-            return generator.write(generator.encode(prompt, special=False), request, job, characters=len(prompt))
+            prompt = generator.encode(renderer.render(request), special=False)
+            return generator.write(prompt, request, job, characters=sum(len(each.content or "") for each in request.messages))
 
         super().__init__(tasks, {Chat: chat, Generate: generator.generate}, checkpoint.plan)
         self._renderer = renderer

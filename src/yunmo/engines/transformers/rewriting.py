@@ -89,6 +89,8 @@ class _Rewriter:
             options["forced_bos_token_id"] = pair.first_token
         texts, read, written = [], 0, 0
         for text in request.texts:
+            if job.is_cancelled:
+                break
             inputs = self._encode(pair, check_text(text, "inputs"), request.truncate)
             ids, rewritten = write_text(self._checkpoint, inputs, request.sampling, job, **options)
             read += inputs["input_ids"].shape[-1]

@@ -109,7 +109,7 @@ class Threaded:
             raise _not_here(request, self.tasks)
         loop = asyncio.get_running_loop()
         job = Job(loop)
-        work = loop.run_in_executor(self._threads, self._run, request, job)
+        work = self._threads.submit(self._run, request, job)
         try:
             while True:
                 piece = await job.pieces.get()
@@ -120,7 +120,8 @@ class Threaded:
                     return
         finally:
             job.cancel()
-            await asyncio.wait([work])
+            if not work.cancel():  # begun: it ends at its next token
+                await asyncio.wait([asyncio.wrap_future(work)])
 
     async def close(self) -> None:
         """Wait for the threads to end and let the model go."""

@@ -57,6 +57,7 @@ class Renderer:
         process = self._process
         seconds = _SECONDS
         if process is None or process.poll() is not None:
+            self._stop()
             process = self._process = _start()
             seconds += _START_SECONDS
         assert process.stdin

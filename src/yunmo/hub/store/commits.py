@@ -52,6 +52,46 @@ def blob_hashes(connection: sa.Connection, oids: Sequence[str]) -> dict[str, str
     return found
 
 
+def stored_hashes(connection: sa.Connection, hashes: Sequence[str]) -> set[str]:
+    """Those of these contents that a blob keeps in the object store."""
+    table = tables.blob.c
+    query = sa.select(table.sha256).where(table.sha256.in_(hashes), table.content.is_(None))
+    return set(connection.execute(query).scalars())
+
+
+def reachable(connection: sa.Connection) -> set[str]:
+    """The ids of every tree and blob that some commit of some repository holds."""
+    found: set[str] = set()
+    pending = set(connection.execute(sa.select(tables.commit.c.tree).distinct()).scalars())
+    while pending:
+        found |= pending
+        children: set[str] = set()
+        for some in batches(list(pending)):
+            for content in connection.execute(sa.select(tables.tree.c.entries).where(tables.tree.c.oid.in_(some))).scalars():
+                entries = _decode(content)
+                found.update(entry.oid for entry in entries if not entry.is_folder)
+                children.update(entry.oid for entry in entries if entry.is_folder)
+        pending = children - found
+    return found
+
+
+def older_objects(connection: sa.Connection, before: datetime) -> list[str]:
+    """The ids of the trees and blobs that nobody has touched since."""
+    found: list[str] = []
+    for table in (tables.tree, tables.blob):
+        found += connection.execute(sa.select(table.c.oid).where(table.c.touched_at < before)).scalars()
+    return found
+
+
+def delete_objects(connection: sa.Connection, oids: Sequence[str], before: datetime) -> int:
+    """Delete those of these trees and blobs that are still untouched; how many."""
+    count = 0
+    for table in (tables.tree, tables.blob):
+        for some in batches(oids):
+            count += connection.execute(sa.delete(table).where(table.c.oid.in_(some), table.c.touched_at < before)).rowcount
+    return count
+
+
 def tree_reader(connection: sa.Connection) -> Load:
     """A function that reads a tree's entries by its id, each only once."""
     seen: dict[str, tuple[Entry, ...]] = {EMPTY_TREE: ()}

@@ -41,7 +41,7 @@ blob = sa.Table(
     "hub_blob",
     metadata,
     sa.Column("oid", sa.String(40), primary_key=True),
-    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False, index=True),
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("content", sa.LargeBinary),
     sa.Column("touched_at", Time, nullable=False),

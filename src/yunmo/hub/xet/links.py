@@ -1,5 +1,6 @@
 """What readers are told: where the chunks of a file are, with links that open exactly those bytes."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,7 @@ from yunmo.core.errors import Forbidden, NotFound
 from yunmo.hub.xet import store
 from yunmo.hub.xet.hashes import digest_of
 from yunmo.hub.xet.reading import Reader
-from yunmo.hub.xet.reconstruction import answer_v1, answer_v2
+from yunmo.hub.xet.reconstruction import answer_v1, answer_v2, cut, touched
 from yunmo.hub.xet.tokens import AccessTicket, Signer, XorbTicket
 from yunmo.storage.database import Database
 
@@ -47,13 +48,18 @@ class Links:
         end = found.size if bounds[1] is None else min(bounds[1], found.size)
         if start >= found.size > 0 or start > 0 == found.size:
             return None
-        plan, tables = await self._reader.plan(found, start, max(start, end))
+        end = max(start, end)
+        tables = await self._reader.tables({span.xorb for _, span in touched(found.terms, start, end)})
         expires_at = self._signer.expiry(_LINK_SECONDS)
 
         def link(xorb: bytes, low: int, high: int) -> str:
             return f"{base}/xorbs/{self._signer.seal(XorbTicket(expires_at, xorb, low, high))}"
 
-        return answer_v1(plan, tables, link) if version == 1 else answer_v2(plan, tables, link)
+        def work() -> dict[str, Any]:
+            plan = cut(found.terms, tables, start, end)
+            return answer_v1(plan, tables, link) if version == 1 else answer_v2(plan, tables, link)
+
+        return await asyncio.get_running_loop().run_in_executor(self._reader.worker, work)
 
     def open(self, text: str, bounds: tuple[int, int | None] | None) -> Linked:
         """The bytes behind a link, or those of them in `bounds`. Raises Forbidden for an expired link and for other bytes."""

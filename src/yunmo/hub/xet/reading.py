@@ -1,18 +1,22 @@
 """Reading files back from xorbs: plans for clients that fetch xorbs themselves, and plain bytes for everybody else."""
 
 import asyncio
+import os
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
+import sqlalchemy as sa
 
 from yunmo.core.errors import InternalError, InvalidRequest
 from yunmo.hub.xet import store
 from yunmo.hub.xet.hashes import text_of
-from yunmo.hub.xet.reconstruction import Plan, cut, spans_of, touched
+from yunmo.hub.xet.reconstruction import touched
 from yunmo.hub.xet.store import StoredFile
 from yunmo.hub.xet.xorbs import CHUNK_LIMIT_BYTES, ChunkTable, unpack_chunks, unpack_table
 from yunmo.storage.blobs import ObjectStore
@@ -63,19 +67,13 @@ class Reader:
                 found[xorb] = table
         names = {text_of(xorb): xorb for xorb in xorbs if xorb not in found}
         if names:
-            packed = await self._database.read(lambda connection: store.packed_tables(connection, names.keys()))
-            found.update((names[name], unpack_table(data)) for name, data in packed.items())
+            found |= await self._database.read(partial(_load_tables, names=names))
             self._keep(found)
         return found
 
     def forget(self, xorb: bytes) -> None:
         """The xorb is gone from the store."""
         self._tables.pop(xorb, None)
-
-    async def plan(self, file: StoredFile, start: int, end: int) -> tuple[Plan, dict[bytes, ChunkTable]]:
-        """Which chunks hold this range of the file, and the tables of their xorbs."""
-        tables = await self.tables({span.xorb for _, span in touched(file.terms, start, end)})
-        return cut(file.terms, tables, start, end), tables
 
     async def stream(self, file: StoredFile, start: int, end: int) -> AsyncIterator[bytes]:
         """The file's bytes, every chunk checked against its hash; the next piece is fetched while one is being used."""
@@ -121,10 +119,11 @@ class Reader:
     async def _fetch(self, piece: _Piece) -> bytes:
         name = text_of(piece.xorb)
         start, end = piece.table.stored_range(piece.first, piece.last)
+        loop = asyncio.get_running_loop()
+        path = self._blobs.local_path(xorb_key(name))
         try:
-            data = await self._blobs.get(xorb_key(name), start, end)
-            loop = asyncio.get_running_loop()
-            unpacked = await loop.run_in_executor(self.worker, unpack_chunks, data, piece.table, piece.first, piece.last, self._scratch)
+            data = await self._blobs.get(xorb_key(name), start, end) if path is None else b""
+            unpacked = await loop.run_in_executor(self.worker, self._unpack, piece, path or data)
         except (InvalidRequest, FileNotFoundError) as error:
             raise InternalError(
                 f"The stored xorb {name} is damaged: {error} Restore it from a backup, or upload the file again."
@@ -133,15 +132,24 @@ class Reader:
             return unpacked
         return unpacked[piece.low : piece.high]
 
+    def _unpack(self, piece: _Piece, source: Path | bytes) -> bytes:
+        """Runs in the worker; a local object is read there too, which saves a thread hop and a copy."""
+        if isinstance(source, Path):
+            start, end = piece.table.stored_range(piece.first, piece.last)
+            with source.open("rb", buffering=0) as file:
+                data = os.pread(file.fileno(), end - start, start)
+        else:
+            data = source
+        return unpack_chunks(data, piece.table, piece.first, piece.last, self._scratch)
+
     def _keep(self, found: dict[bytes, ChunkTable]) -> None:
         self._tables.update(found)
         while len(self._tables) > _KEPT_TABLES:
             self._tables.popitem(last=False)
 
 
-def xorbs_of(file: StoredFile) -> set[bytes]:
-    """The xorbs that hold the file."""
-    return {span.xorb for span in spans_of(file.terms)}
+def _load_tables(connection: sa.Connection, names: dict[str, bytes]) -> dict[bytes, ChunkTable]:
+    return {names[name]: unpack_table(data) for name, data in store.packed_tables(connection, names.keys()).items()}
 
 
 def _runs(table: ChunkTable, first: int, last: int) -> list[tuple[int, int]]:
@@ -150,9 +158,7 @@ def _runs(table: ChunkTable, first: int, last: int) -> list[tuple[int, int]]:
     start = first
     while start < last:
         low = table.unpacked_range(start, start + 1)[0]
-        end = start + 1
-        while end < last and int(table.unpacked_ends[end]) - low <= _PIECE_BYTES:
-            end += 1
-        runs.append((start, end))
-        start = end
+        end = int(np.searchsorted(table.unpacked_ends, low + _PIECE_BYTES, side="right"))
+        runs.append((start, min(max(end, start + 1), last)))
+        start = runs[-1][1]
     return runs

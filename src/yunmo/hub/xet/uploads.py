@@ -95,8 +95,8 @@ class Uploads:
         checked: list[tuple[StoredFile, dict[str, set[str]]]] = []
         for file in files:
             tables = await self._tables(file)
-            await self._in_worker(_check_file, file, tables)
-            checked.append((await self._verified(file, progress), _indexed_chunks(file, tables)))
+            chunks = await self._in_worker(_check_file, file, tables)
+            checked.append((await self._verified(file, progress), chunks))
         missing = await self._database.write(lambda connection: _add_files(connection, repository_id, checked))
         if missing:
             raise _gone(missing)
@@ -131,8 +131,8 @@ class Uploads:
         return await asyncio.get_running_loop().run_in_executor(self._reader.worker, work, *arguments)
 
 
-def _check_file(file: ShardFile, tables: Mapping[bytes, ChunkTable]) -> None:
-    """Ranges, lengths, proofs of possession and the file's own hash."""
+def _check_file(file: ShardFile, tables: Mapping[bytes, ChunkTable]) -> dict[str, set[str]]:
+    """Check ranges, lengths, proofs of possession and the file's own hash; the chunks to find its xorbs by."""
     digests: list[bytes] = []
     lengths: list[int] = []
     for span, proof in zip(spans_of(file.terms), file.proofs["digest"], strict=True):
@@ -149,6 +149,7 @@ def _check_file(file: ShardFile, tables: Mapping[bytes, ChunkTable]) -> None:
         lengths.extend(table.lengths(span.first, span.last))
     if file_digest(b"".join(digests), lengths) != file.digest:
         raise InvalidRequest(f"The chunks of file {file.name} do not have that hash.")
+    return _indexed_chunks(file, tables)
 
 
 def _indexed_chunks(file: ShardFile, tables: Mapping[bytes, ChunkTable]) -> dict[str, set[str]]:

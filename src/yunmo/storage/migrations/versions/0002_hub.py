@@ -20,6 +20,7 @@ def upgrade() -> None:
         sa.Column("touched_at", Time(), nullable=False),
         sa.PrimaryKeyConstraint("oid", name=op.f("pk_hub_blob")),
     )
+    op.create_index(op.f("ix_hub_blob_sha256"), "hub_blob", ["sha256"], unique=False)
     op.create_table(
         "hub_repository",
         sa.Column("id", BigId, nullable=False),

@@ -5,8 +5,8 @@ from typing import TypeVar
 
 import msgspec
 
-from yunmo.core.errors import InvalidRequest, Unsupported
-from yunmo.web.request import invalid_field
+from yunmo.core.errors import InvalidRequest, TooLarge, Unsupported
+from yunmo.web.request import JSON_LIMIT_BYTES, invalid_field
 
 T = TypeVar("T")
 
@@ -15,6 +15,8 @@ _UNKNOWN = "Object contains unknown field `"
 
 def read_json(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     """The body as the decoder's type. Raises InvalidRequest that names the field, Unsupported for one that we do not know."""
+    if len(body) > JSON_LIMIT_BYTES:  # recordings may be larger, but decoding them from JSON would hold everybody up
+        raise TooLarge(f"As JSON a file may take {JSON_LIMIT_BYTES >> 20} MiB. Send it as the body itself, without JSON and base64.")
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:

@@ -12,7 +12,7 @@ from yunmo import __version__
 from yunmo.cloud.cloud import Cloud
 from yunmo.cloud.values import Answering, Served
 from yunmo.core.errors import YunmoError
-from yunmo.web.dialects.hf.asks import Generation
+from yunmo.web.dialects.hf.asks import Form, Generation
 from yunmo.web.dialects.hf.errors import error_reply
 from yunmo.web.dialects.hf.forms import FORMS, form_of, refined, tags_of
 from yunmo.web.dialects.hf.generation import TokenEvents, whole_generation
@@ -77,8 +77,7 @@ class HuggingFaceDialect:
                 )
         documented = _PREFIXES[0] + _NAMES[0] + "/pipeline/"
         found += [
-            Route("POST", documented + form.tag, self._pinned(form.tag), "infer", f"Run {form.tag} (Hugging Face).", body=form.body)
-            for form in FORMS.values()
+            Route("POST", documented + form.tag, self._pinned(form.tag), "infer", _summary(form), body=form.body) for form in FORMS.values()
         ]
         return found
 
@@ -161,6 +160,10 @@ class HuggingFaceDialect:
 
     async def _served(self, request: Request) -> Served:
         return await self._inference.find(request.principal, _model(request.params))
+
+
+def _summary(form: Form) -> str:
+    return f"Run {form.tag} (Hugging Face)" + ("; the body may also be the file itself." if form.takes_media else ".")
 
 
 def _model(params: dict[str, str]) -> str:

@@ -1,0 +1,60 @@
+"""What the command line says, in the language of its user: English, or Chinese where `LC_ALL` or `LANG` begins with zh."""
+
+import os
+from typing import Literal
+
+Language = Literal["en", "zh"]
+
+_TEXTS: dict[str, tuple[str, str]] = {
+    "no_key": (
+        "No key. Give one with --key or YUNMO_KEY, or say with --data where the server's data directory is (there is no key in {file}).",
+        "没有密钥。请用 --key 或 YUNMO_KEY 提供，或用 --data 指明服务器的数据目录（{file} 中没有密钥）。",
+    ),
+    "unreadable_key": ("The key in {file} cannot be read: {reason}.", "无法读取 {file} 中的密钥：{reason}。"),
+    "unreachable": (
+        "No Yunmo server answers at {url} ({reason}). Start one with 'yunmo serve', or name another with --url.",
+        "{url} 没有云模服务器应答（{reason}）。请用 “yunmo serve” 启动，或用 --url 指定其他地址。",
+    ),
+    "too_slow": ("{url} did not answer within {seconds:.0f} s.", "{url} 在 {seconds:.0f} 秒内没有应答。"),
+    "not_yunmo": ("{url} answers, but not like Yunmo (HTTP {status}).", "{url} 有应答，但不是云模（HTTP {status}）。"),
+    "nothing": ("Nothing here yet.", "暂无内容。"),
+    "key_made": ("Key {id} for project {project} ({scopes}). It is shown this once:", "项目 {project} 的密钥 {id}（{scopes}）。只显示这一次："),
+    "key_revoked": ("Key {id} of project {project} is revoked.", "项目 {project} 的密钥 {id} 已吊销。"),
+    "alias_set": ("“{name}” now leads to {repository}.", "“{name}” 现在指向 {repository}。"),
+    "alias_removed": ("“{name}” leads nowhere now.", "别名 “{name}” 已删除。"),
+    "deployed": ("{name} is ready: {engine}, {tasks}. It answers at {url}/models/{name}", "{name} 已就绪：{engine}，{tasks}。调用地址：{url}/models/{name}"),
+    "deploying": ("{name} is being deployed. 'yunmo ps' shows how far it is.", "正在部署 {name}。用 “yunmo ps” 查看进度。"),
+    "deploy_failed": ("{name} cannot be served: {reason}", "{name} 无法提供服务：{reason}"),
+    "deploy_slow": (
+        "{name} was not ready within {seconds:.0f} s (it is {state}: {reason}). It goes on; 'yunmo ps' shows how far it is.",
+        "{name} 在 {seconds:.0f} 秒内没有就绪（当前 {state}：{reason}）。部署仍在继续，用 “yunmo ps” 查看进度。",
+    ),
+    "undeployed": ("{name} is undeployed.", "{name} 已下线。"),
+    "pushed": ("{directory} is at {url}", "{directory} 已推送到 {url}"),
+    "pulled": ("{repository} is in {directory}", "{repository} 已下载到 {directory}"),
+    "no_directory": ("There is no directory {directory}.", "没有目录 {directory}。"),
+    "hub_failed": ("{what} failed: {reason}", "{what} 失败：{reason}"),
+    "starter_there": ("{repository} is there already.", "{repository} 已经存在。"),
+    "starter_none": ("Name a model of 'yunmo starter list', or use --all.", "请指定 “yunmo starter list” 中的模型，或使用 --all。"),
+    "starter_call": ("Call it:", "调用方法："),
+    "all_well": ("Everything is well.", "一切正常。"),
+    "some_wrong": ("{failed} wrong, {warned} to know.", "{failed} 项有问题，{warned} 项需留意。"),
+}
+
+
+def language() -> Language:
+    """The user's language, as every Unix program finds it."""
+    # The user's locale is no setting of Yunmo's, so it is read here and not in `settings`.
+    locale = os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or ""
+    return "zh" if locale.startswith("zh") else "en"
+
+
+def say(text: str, **values: object) -> str:
+    """The text of this name with its values filled in."""
+    english, chinese = _TEXTS[text]
+    return (chinese if language() == "zh" else english).format(**values)
+
+
+def choose(english: str, chinese: str) -> str:
+    """One of two texts that are written side by side."""
+    return chinese if language() == "zh" else english

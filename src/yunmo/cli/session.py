@@ -1,0 +1,107 @@
+"""What every client command has: a server, a key, and a way to answer. `client_command` gives a function all of it as its options."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from yunmo.cli.messages import say
+from yunmo.cli.output import Failed, Output, fail
+from yunmo.core.errors import YunmoError
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+DEFAULT_DATA = Path("yunmo-data")
+_ANSWER_SECONDS = 60.0
+
+Url = Annotated[str | None, typer.Option(help=f"The server to speak to (default {DEFAULT_URL}).", envvar="YUNMO_URL", show_envvar=True)]
+Data = Annotated[
+    Path | None, typer.Option(help=f"The server's data directory, where the local key lies (default ./{DEFAULT_DATA}).", envvar="YUNMO_DATA")
+]
+Key = Annotated[str | None, typer.Option(help="The key to use instead of the local one.", envvar="YUNMO_KEY", show_envvar=True)]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON, for machines.")]
+
+
+class Session:
+    """One command's connection to one server."""
+
+    def __init__(self, url: str | None, data: Path | None, key: str | None, output: Output) -> None:
+        self.is_default_url = url is None
+        self.url = (url or DEFAULT_URL).rstrip("/")
+        self.data = data or DEFAULT_DATA
+        self.output = output
+        self._given_key = key
+
+    @functools.cached_property
+    def key(self) -> str:
+        """The key given, else the operator's from the data directory; Failed if there is none."""
+        if self._given_key:
+            return self._given_key
+        file = self.data / "secrets" / "admin-key"
+        try:
+            return file.read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            raise Failed(say("no_key", file=file)) from None
+        except OSError as error:
+            raise Failed(say("unreadable_key", file=file, reason=error.strerror)) from error
+
+    def call(self, method: str, path: str, *, json: Any = None, query: dict[str, Any] | None = None, is_public: bool = False) -> Any:
+        """The server's answer, decoded; Failed with its message when it refuses."""
+        import httpx
+
+        headers = {} if is_public else {"authorization": f"Bearer {self.key}"}
+        params = {name: value for name, value in (query or {}).items() if value is not None}
+        try:
+            # trust_env off: a proxy of the environment has no business between the command line and its server's key
+            with httpx.Client(base_url=self.url, headers=headers, timeout=_ANSWER_SECONDS, trust_env=False) as client:
+                reply = client.request(method, path, json=json, params=params)
+        except httpx.TimeoutException:
+            raise Failed(say("too_slow", url=self.url, seconds=_ANSWER_SECONDS)) from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Failed(say("unreachable", url=self.url, reason=error)) from None
+        try:
+            answer = reply.json()
+        except ValueError:
+            raise Failed(say("not_yunmo", url=self.url, status=reply.status_code)) from None
+        if reply.is_error:
+            raise Failed(_message(answer) or say("not_yunmo", url=self.url, status=reply.status_code))
+        return answer
+
+
+def in_path(name: str) -> str:
+    """The name as one segment of a path."""
+    return quote(name, safe="")
+
+
+def client_command(function: Callable[..., None]) -> Callable[..., None]:
+    """A command of `function`, whose first parameter gets the Session; errors that people can mend become exit code 1."""
+    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    hints = {"url": Url, "data": Data, "key": Key, "as_json": AsJson}
+    defaults: dict[str, Any] = {"url": None, "data": None, "key": None, "as_json": False}
+    shared = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=hint) for name, hint in hints.items()]
+
+    @functools.wraps(function)
+    def run(*, url: str | None, data: Path | None, key: str | None, as_json: bool, **given: Any) -> None:
+        try:
+            function(Session(url, data, key, Output(as_json=as_json)), **given)
+        except (Failed, YunmoError) as error:
+            raise fail(error, as_json=as_json) from error
+
+    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own] + shared
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    del run.__wrapped__  # type: ignore[attr-defined]
+    return run
+
+
+def examples(*lines: str) -> str:
+    """A command's epilog: each example on a line of its own."""
+    return "\n\n".join(["Examples:", *(f"$ {line.replace('[', chr(92) + '[')}" for line in lines)])
+
+
+def _message(answer: Any) -> str:
+    error = answer.get("error") if isinstance(answer, dict) else None
+    return str(error.get("message") if isinstance(error, dict) else error or "")
