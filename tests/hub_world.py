@@ -81,7 +81,7 @@ def serve_hub(directory, **options):
                     ("reader", "acme", ("read",)),
                     ("admin", "admin", ("admin",)),
                 ):
-                    if project not in {"admin"} and name != "reader":
+                    if name == project != "admin":
                         await tenancy.projects.create(project)
                     tokens[name] = (await tenancy.keys.create(project, name, scopes)).key
                 cloud = SimpleNamespace(hub=hub, tenancy=tenancy)
@@ -97,7 +97,7 @@ def serve_hub(directory, **options):
                 holder.server, holder.tokens, holder.hub, holder.loop = server, tokens, hub, asyncio.get_running_loop()
                 holder.requests = requests
                 serving = asyncio.create_task(server.serve(sockets=[listener]))
-                while not server.started:
+                while not server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
                     await asyncio.sleep(0.005)
                 started.set()
                 await serving

@@ -34,8 +34,9 @@ from yunmo.web.dialects.admin.dialect import AdminDialect
 from yunmo.web.dialects.hf.dialect import HuggingFaceDialect
 from yunmo.web.dialects.hub.dialect import HubDialect
 from yunmo.web.dialects.openai.dialect import OpenAIDialect
-from yunmo.web.metrics import Metrics
 from yunmo.web.guard import GuardLimits
+from yunmo.web.metrics import Metrics
+from yunmo.web.openapi import OpenApiPage
 from yunmo.web.server import ServerLimits, serve
 
 _MEMORY_SHARE = 0.8
@@ -57,6 +58,7 @@ async def run_server(settings: Settings, on_started: Callable[[Started], None]) 
     async with open_cloud(settings) as (cloud, key):
         metrics = Metrics()
         app = App(cloud, [AdminDialect(cloud, metrics), OpenAIDialect(cloud), HuggingFaceDialect(cloud), HubDialect(cloud)], metrics)
+        app.router.include(OpenApiPage(app.router))
 
         def started(port: int) -> None:
             on_started(Started(f"http://{settings.http.host}:{port}", key.text, key.is_new, key.file))
@@ -111,7 +113,11 @@ async def _open_services(settings: Settings, data: Path, database: Database) -> 
         queue_limit=settings.serving.queue_limit,
     )
     deployments = Deployments(
-        DeploymentStore(database), hub.models, world, auto_deploy=settings.serving.auto_deploy, follow_seconds=settings.serving.follow_seconds
+        DeploymentStore(database),
+        hub.models,
+        world,
+        auto_deploy=settings.serving.auto_deploy,
+        follow_seconds=settings.serving.follow_seconds,
     )
     inference = Inference(deployments, tenancy, settings.serving.request_seconds, settings.serving.cold_wait_seconds)
     system = System(hardware, memory, database.dialect, lambda: tuple(plugins.engines()))

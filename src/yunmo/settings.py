@@ -25,7 +25,9 @@ class HttpSettings(_Group):
 
     host: str = Field("127.0.0.1", description="Address to listen on. Anything but loopback makes Yunmo reachable from other machines.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    public_url: str | None = Field(None, description="Base of the URLs that replies name, when a proxy stands in front; else the request's Host.")
+    public_url: str | None = Field(
+        None, description="Base of the URLs that replies name, when a proxy stands in front; else the request's Host."
+    )
     max_connections: int = Field(10_000, ge=1, description="Open connections; more are told 503 and closed.")
     header_seconds: float = Field(10.0, gt=0, description="A request's headers must have come within this time.")
     idle_seconds: float = Field(75.0, gt=0, description="A kept-alive connection without a request is closed after this time.")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from engine_contract import EngineCase, EngineContract
 
 from starter_models import smollm2_directory
 from yunmo.core.engine import Hardware, ModelDescription, Plan
@@ -321,3 +322,26 @@ async def test_a_model_with_pooling_embeds_texts_to_unit_vectors_near_their_like
             [item async for item in embedder.stream(Embed(inputs=("tax " * 300,), truncate=False))]
     finally:
         await embedder.close()
+
+
+class TestLlamaCpp(EngineContract):
+    """What every engine promises; the prompts leave the model little choice, since batches of other sizes round otherwise."""
+
+    @pytest.fixture(scope="class")
+    def case(self):
+        count = Generate(prompt="1, 2, 3, 4, 5, 6,", sampling=Sampling(max_tokens=8, temperature=0.0))
+        form = OutputFormat("grammar", 'root ::= "maybe"')
+        return EngineCase(
+            kind=kind,
+            directory=smollm2_directory(),
+            plan=plan(),
+            requests={"chat": Chat(messages=user("Is it so?"), output_format=form, sampling=GREEDY), "generate": count},
+            bad=(
+                Chat(messages=()),
+                Generate(prompt="x", sampling=Sampling(beams=3)),
+                Generate(prompt="word " * 2000),
+                Generate(prompt="x", output_format=OutputFormat("grammar", "root ::= (")),
+            ),
+            long=Generate(prompt="1, 2, 3, 4,", sampling=Sampling(max_tokens=900, temperature=0.0)),
+            others=tuple(msgspec.structs.replace(count, prompt=f"{n}, {n}, {n}, {n}, {n},") for n in (10, 20, 30, 40)),
+        )

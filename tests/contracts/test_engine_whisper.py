@@ -9,6 +9,7 @@ import re
 
 import msgspec
 import pytest
+from engine_contract import EngineCase, EngineContract
 
 from starter_models import beckett_recording, two_cities_recording, whisper_directory
 from yunmo.core.engine import Hardware, ModelDescription, Plan
@@ -21,14 +22,17 @@ from yunmo.engines.whisper.kind import kind
 SECONDS = 9.963375
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory):
+def plan():
     directory = whisper_directory()
     files = {path.name: path.stat().st_size for path in directory.iterdir()}
     documents = {"config.json": json.loads((directory / "config.json").read_text())}
     model = ModelDescription(repository="library/whisper-base", revision="0" * 40, files=files, documents=documents)
-    plan = kind.offer(model, Hardware(cores=2, memory_bytes=16 << 30)).plan
-    loaded = kind.load(directory, tmp_path_factory.mktemp("derived"), plan, lambda step, share: None)
+    return kind.offer(model, Hardware(cores=2, memory_bytes=16 << 30)).plan
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    loaded = kind.load(whisper_directory(), tmp_path_factory.mktemp("derived"), plan(), lambda step, share: None)
     yield loaded
     asyncio.run(loaded.close())
 
@@ -153,3 +157,19 @@ def test_a_pickled_model_is_not_opened(tmp_path):
     (tmp_path / "model.bin").write_bytes(b"\x80\x04 a pickle, which could run anything when opened" * 9)
     with pytest.raises(EngineFailed, match="not a CTranslate2"):
         kind.load(tmp_path, tmp_path, Plan(engine="whisper"), lambda step, share: None)
+
+
+class TestWhisper(EngineContract):
+    """What every engine promises."""
+
+    @pytest.fixture(scope="class")
+    def case(self):
+        short = Transcribe(audio=beckett_recording().read_bytes(), beams=1, language="en")
+        return EngineCase(
+            kind=kind,
+            directory=whisper_directory(),
+            plan=plan(),
+            requests={"transcribe": short},
+            bad=(Transcribe(audio=b""), Transcribe(audio=b"noise"), msgspec.structs.replace(short, language="klingon")),
+            long=msgspec.structs.replace(short, audio=two_cities_recording().read_bytes()),
+        )

@@ -311,6 +311,13 @@ async def test_deleting_a_repository_forgets_what_it_may_refer_to(large):
     assert await large._database.read(lambda connection: connection.execute(sa.select(rows.large_files)).first()) is None
 
 
+async def test_a_file_that_comes_in_for_a_deleted_repository_is_refused(large):
+    with pytest.raises(NotFound, match="deleted"):
+        await push(large, client.File([(some_xorb(22), 0, 12)]), 99)
+    with pytest.raises(NotFound, match="deleted"):
+        await send_lfs(large, b"some bytes", repository_id=99)
+
+
 async def send_lfs(large, data, *, repository_id=OURS, claimed=None, in_parts=False, upload=None):
     sha256 = claimed or hashlib.sha256(data).hexdigest()
     upload = upload or large.lfs.begin(repository_id, sha256, len(data), in_parts=in_parts)

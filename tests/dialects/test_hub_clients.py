@@ -1,9 +1,13 @@
+import hashlib
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
+
 from hub_world import ADMIN, serve_hub
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +32,9 @@ def run(python, script, served, home, *arguments, token="acme", **environment):
     given = {"PATH": os.environ["PATH"], "HF_ENDPOINT": served.url, "HF_HOME": str(home), **QUIET, **environment}
     if token:
         given["HF_TOKEN"] = served.tokens[token]
-    done = subprocess.run([str(python), str(CLIENTS / script), *arguments], env=given, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(
+        [str(python), str(CLIENTS / script), *arguments], env=given, capture_output=True, text=True, timeout=240, check=False
+    )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -62,7 +68,7 @@ def test_the_hf_command_line_works(served, tmp_path):
 
     def hf(*arguments):
         command = [str(Path(sys.executable).parent / "hf"), *arguments]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False)
         assert done.returncode == 0, f"hf {arguments}: {done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
 
@@ -83,3 +89,42 @@ def test_the_hf_command_line_works(served, tmp_path):
     hf("repos", "settings", "acme/cli", "--private")
     hf("repos", "move", "acme/cli", "acme/cli2")
     hf("repos", "delete", "acme/cli2", "--yes")
+
+
+def test_large_files_travel_over_xet_and_lfs_and_are_copied_only_by_who_may(served, tmp_path):
+    assert "done" in run(sys.executable, "large.py", served, tmp_path, "acme/large", "acme/large-copy", OTHER_TOKEN=served.tokens["other"])
+    key = {"authorization": f"Bearer {served.tokens['acme']}"}
+    with httpx.Client(base_url=served.url, headers=key) as http:
+        head = http.head("/acme/large/resolve/main/w.safetensors")
+        sha256 = head.headers["etag"].strip('"')
+        assert head.headers["x-linked-etag"] == f'"{sha256}"'
+        assert head.headers["x-linked-size"] == head.headers["content-length"] == "11000000"
+        assert len(sha256) == len(head.headers["x-xet-hash"]) == 64
+        assert head.links["xet-auth"]["url"] == head.headers["x-xet-refresh-route"]
+        assert head.headers["x-repo-commit"] in head.headers["x-xet-refresh-route"]
+        whole = http.get("/acme/large/resolve/main/w.safetensors").content
+        assert hashlib.sha256(whole).hexdigest() == sha256
+        part = http.get("/acme/large/resolve/main/w.safetensors", headers={"range": "bytes=5000000-5000099"})
+        assert (part.status_code, part.content) == (206, whole[5_000_000:5_000_100])
+        assert http.get("/acme/large/raw/main/w.safetensors").text.startswith(
+            "version https://git-lfs.github.com/spec/v1\noid sha256:" + sha256
+        )
+        planned = {"files": [{"path": "w.safetensors", "size": 11_000_000, "sample": ""}]}
+        (answer,) = http.post("/api/models/acme/large/preupload/main", json=planned).json()["files"]
+        assert answer == {"path": "w.safetensors", "uploadMode": "lfs", "shouldIgnore": False, "oid": sha256}
+        (item,) = http.post("/api/models/acme/large/paths-info/main", data={"paths": "w.safetensors"}).json()
+        assert item["xetHash"] == head.headers["x-xet-hash"]
+        assert item["lfs"] == {
+            "oid": sha256,
+            "size": 11_000_000,
+            "pointerSize": len(http.get("/acme/large/raw/main/w.safetensors").content),
+        }
+        other = {"authorization": f"Bearer {served.tokens['other']}"}
+        known = {"key": "lfsFile", "value": {"path": "x", "algo": "sha256", "oid": sha256}}
+        body = "\n".join(json.dumps(each) for each in ({"key": "header", "value": {"summary": "steal"}}, known))
+        stolen = http.post("/api/models/other/thief/commit/main", content=body, headers=other)
+        assert stolen.status_code == 400
+
+
+def test_thousands_of_files_arrive_in_several_commits(served, tmp_path):
+    assert "done" in run(sys.executable, "many.py", served, tmp_path, "acme/many")

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
-from hub_world import ACME, ADMIN, OTHER, push, serve_hub
 
+from hub_world import ACME, ADMIN, OTHER, push, serve_hub
 from yunmo.core.errors import EntryNotFound, every_error
 from yunmo.core.identity import ANONYMOUS
 from yunmo.hub.objects import blob_oid, pointer_text
@@ -119,7 +119,7 @@ def test_a_missing_repository_is_401_for_strangers_and_404_with_a_key(http, serv
             reply = http.get(path, headers=headers)
             assert (reply.status_code, reply.headers["x-error-code"]) == (status, "RepoNotFound")
             assert reply.json()["error"]
-            assert "\n" not in reply.headers["x-error-message"]
+            assert reply.headers["x-error-message"].isprintable()
 
 
 def test_a_private_repository_looks_like_a_missing_one_word_for_word(http, served, repository):
@@ -159,12 +159,12 @@ def test_deleting_a_missing_file_says_so_with_a_code(http, served, repository):
 
 def test_every_error_has_a_reply_with_a_single_line_message():
     for kind in every_error():
-        error = kind("two\nlines é 模型", commit="a" * 40) if kind is EntryNotFound else kind("two\nlines é 模型")
+        error = kind("two\nlines\0 é 模型", commit="a" * 40) if kind is EntryNotFound else kind("two\nlines\0 é 模型")
         for who in (ANONYMOUS, ACME):
             reply = error_reply(error, SimpleNamespace(principal=who, headers={}))
             assert 400 <= reply.status_code < 600
-            assert json.loads(reply.body)["error"] == "two\nlines é 模型"
-            assert "\n" not in reply.headers["x-error-message"]
+            assert json.loads(reply.body)["error"] == "two\nlines\0 é 模型"
+            assert reply.headers["x-error-message"].isprintable()
 
 
 def test_a_disabled_repository_says_the_sentence_that_clients_look_for(http, served):
@@ -329,6 +329,42 @@ def test_readme_checks_accept_good_yaml_and_explain_bad_yaml(http):
     bad = http.post("/api/validate-yaml", json={"content": "---\na: [\n---\nx", "repoType": "model"})
     assert bad.status_code == 400
     assert bad.json()["errors"][0]["message"]
+
+
+TRICKS = [
+    "..%2f..%2fetc%2fpasswd",
+    "%2e%2e",
+    "%252e%252e%252f",
+    "..%5c",
+    "%2Fetc%2Fpasswd",
+    "%00",
+    "a%00b",
+    "C:%2Fx",
+    "%23",
+    "%3F",
+    "file:%2F%2Fx",
+    "a" * 3000,
+    "%ff%fe",
+    "\uff0e\uff0e",
+    "refs%2F..%2Fheads",
+]
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_no_trick_in_an_address_is_answered_with_anything_but_a_refusal(http, served, repository, trick):
+    addresses = [
+        ("GET", f"/api/models/acme/{trick}"), ("GET", f"/api/models/{trick}"), ("GET", f"/api/models/acme/open/revision/{trick}"), ("GET", f"/api/models/acme/open/tree/{trick}"),
+        ("GET", f"/api/models/acme/open/tree/main/{trick}"), ("GET", f"/acme/open/resolve/main/{trick}"), ("GET", f"/acme/open/resolve/{trick}/config.json"), ("HEAD", f"/acme/open/raw/main/{trick}"),
+        ("GET", f"/api/models/acme/open/commits/{trick}"), ("DELETE", f"/api/models/acme/open/branch/{trick}"), ("DELETE", f"/api/models/acme/open/tag/{trick}"), ("POST", f"/api/models/acme/open/super-squash/{trick}"),
+        ("GET", f"/api/models/acme/open/user-access-request/{trick}"),
+    ]  # fmt: skip
+    for method, address in addresses:
+        reply = http.request(method, address, headers=key(served), json={} if method == "POST" else None)
+        assert 400 <= reply.status_code < 500, (method, address, reply.status_code, reply.text[:200])
+    created = http.post(f"/api/models/acme/open/branch/{trick}", headers=key(served))
+    if created.status_code == 201:
+        assert trick in {"%23", "\uff0e\uff0e", "%ff%fe"}
+        http.delete(f"/api/models/acme/open/branch/{trick}", headers=key(served))
 
 
 # ---------------------------------------------------------------- rights

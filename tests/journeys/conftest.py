@@ -1,4 +1,5 @@
 import pytest
+
 from running import running_server
 
 

@@ -5,8 +5,10 @@ import os
 import random
 import signal
 import time
+from pathlib import Path
 
 import pytest
+
 from running import running_server, start_server
 
 
@@ -21,8 +23,7 @@ def _is_gone(pid):
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    with open(f"/proc/{pid}/stat") as stat:
-        return stat.read().rsplit(")", 1)[1].split()[0] == "Z"
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
 
 
 async def _until(condition, seconds, what):

@@ -1,3 +1,4 @@
+import contextlib
 import io
 import json
 import pickle
@@ -75,10 +76,8 @@ def test_a_changed_safetensors_header_is_read_or_refused_quickly(data):
         mutated[data.draw(st.integers(0, len(mutated) - 1))] = data.draw(st.integers(0, 255))
     size = data.draw(st.sampled_from([len(mutated), len(mutated) - 1, len(mutated) + 1, 9]))
     started = time.perf_counter()
-    try:
+    with contextlib.suppress(formats.BadFormat):
         formats.safetensors(bytes(mutated), size)
-    except formats.BadFormat:
-        pass
     assert time.perf_counter() - started < 0.5
 
 
@@ -153,10 +152,8 @@ def test_a_changed_gguf_header_is_read_or_refused(data):
     mutated = bytearray(GGUF)
     for _ in range(data.draw(st.integers(1, 6))):
         mutated[data.draw(st.integers(0, 300))] = data.draw(st.integers(0, 255))
-    try:
+    with contextlib.suppress(formats.BadFormat, formats.Incomplete):
         formats.gguf(bytes(mutated), len(mutated))
-    except (formats.BadFormat, formats.Incomplete):
-        pass
 
 
 def torch_zip():

@@ -31,7 +31,7 @@ class _Ends:
 
 async def _until(condition):
     async with asyncio.timeout(5):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - polls what the wire's callbacks gather
             await asyncio.sleep(0)
 
 

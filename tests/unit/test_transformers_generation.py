@@ -1,4 +1,5 @@
 import asyncio
+import threading
 
 import pytest
 from hypothesis import given, settings
@@ -214,3 +215,43 @@ def test_text_is_written_in_whole_characters_up_to_the_first_stop(data, stop):
     written = "".join(piece.text for piece in page.pieces)
     assert written == expected or (len({end for end, _ in complete}) < len(complete) and written == data[: min(ends)])
     assert page.pieces[-1].finish_reason == ("stop" if ends else "length")
+
+
+async def test_leaving_a_stream_stops_the_model_within_a_token(engine, monkeypatch):
+    model = engine._answers[Generate].__self__._model
+    steps = []
+    forward = model.forward
+    monkeypatch.setattr(model, "forward", lambda *args, **more: (steps.append(1), forward(*args, **more))[1])
+    stream = engine.stream(prompt(max_tokens=100, logit_bias={"0": -100.0}))
+    await anext(stream)
+    seen = len(steps)
+    await stream.aclose()
+    stopped = len(steps)
+    assert stopped < 100
+    assert stopped - seen <= 3
+    await choices(engine, prompt(max_tokens=2))
+    assert len(steps) == stopped + 2
+
+
+async def test_a_request_that_waits_for_a_thread_can_leave_at_once(engine, monkeypatch):
+    model = engine._answers[Generate].__self__._model
+    begun, go_on, generate = threading.Semaphore(0), threading.Event(), model.generate
+
+    def wait(*args, **more):
+        begun.release()
+        go_on.wait(30)
+        return generate(*args, **more)
+
+    monkeypatch.setattr(model, "generate", wait)
+    busy = [asyncio.create_task(choices(engine, prompt(max_tokens=2))) for _ in range(2)]
+    for _ in busy:
+        await asyncio.to_thread(begun.acquire, timeout=30)
+    waiting = asyncio.create_task(choices(engine, prompt(max_tokens=2)))
+    await asyncio.wait([waiting], timeout=0.05)
+    waiting.cancel()
+    async with asyncio.timeout(5):
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    go_on.set()
+    assert all(await asyncio.gather(*busy))
+    assert not begun.acquire(blocking=False)

@@ -1,22 +1,81 @@
-"""The command line: `yunmo COMMAND`. Each command's module is imported when it is used, so that `--help` is quick."""
+"""The command line: `yunmo COMMAND`. Libraries are imported when a command needs them, so that `--help` is quick."""
+
+from typing import Annotated
 
 import typer
 
+from yunmo.cli import deployments, doctor, keys, records, starters, transfers
 from yunmo.cli.serve import serve
+from yunmo.cli.session import client_command, examples
 
 app = typer.Typer(
     name="yunmo",
-    help="Yunmo (云模): push a model, get an API, on your own machines.",
+    help="Yunmo (云模): push a model, get an API, on your own machines.\n\n企业自己的大模型云：推送模型，即得接口。",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-app.command()(serve)
+
+
+def _group(name: str, text: str) -> typer.Typer:
+    group = typer.Typer(name=name, help=text, no_args_is_help=True, rich_markup_mode="rich")
+    app.add_typer(group)
+    return group
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import yunmo
+
+        typer.echo(yunmo.__version__)
+        raise typer.Exit
 
 
 @app.callback()
-def _root() -> None:
-    """Keep `yunmo COMMAND` a group even while it has one command."""
+def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False) -> None:
+    """Options of every command."""
+
+
+app.command(epilog=examples("yunmo serve", "yunmo serve --data /srv/yunmo --port 9000", "YUNMO_SERVING__AUTO_DEPLOY=false yunmo serve"))(serve)
+
+app.command(epilog=examples("yunmo push ./my-model acme/my-model", "yunmo push ./rows acme/rows --type dataset --private", "yunmo push . acme/m -m 'better data'"))(
+    client_command(transfers.push)
+)
+app.command(epilog=examples("yunmo pull acme/my-model", "yunmo pull acme/my-model ./here --revision v1", "yunmo pull acme/rows --type dataset"))(
+    client_command(transfers.pull)
+)
+app.command(
+    epilog=examples(
+        "yunmo deploy echo --name echo",
+        "yunmo deploy acme/my-model --replicas 2 --pin",
+        "yunmo deploy acme/chat --name assistant --engine llama_cpp --option slots=4",
+    )
+)(client_command(deployments.deploy))
+app.command(epilog=examples("yunmo undeploy echo", "yunmo undeploy acme/my-model"))(client_command(deployments.undeploy))
+app.command(epilog=examples("yunmo ps", "yunmo ps --json | jq '.[].state'"))(client_command(deployments.ps))
+app.command(epilog=examples("yunmo logs acme/my-model", "yunmo logs echo -n 20 --follow"))(client_command(deployments.logs))
+app.command(epilog=examples("yunmo usage", "yunmo usage --group-by project,hour --since 2026-11-01T00:00:00Z --json"))(client_command(records.usage))
+app.command(epilog=examples("yunmo audit", "yunmo audit -n 10 --json"))(client_command(records.audit))
+app.command(epilog=examples("yunmo doctor", "yunmo doctor --url http://models.example.com --json"))(client_command(doctor.doctor))
+
+_starter = _group("starter", "Small real models to begin with.\n\n入门模型。")
+_starter.command("list", epilog=examples("yunmo starter list", "yunmo starter list --json"))(starters.list_models)
+_starter.command("install", epilog=examples("yunmo starter install all-MiniLM-L6-v2", "yunmo starter install --all"))(client_command(starters.install))
+
+_key = _group("key", "API keys of projects.\n\n项目的接口密钥。")
+_key.command(
+    "create",
+    epilog=examples("yunmo key create --project acme", "yunmo key create --project acme --name ci --scope infer --scope read --scope write --json"),
+)(client_command(keys.create))
+_key.command("list", epilog=examples("yunmo key list", "yunmo key list --project acme --json"))(client_command(keys.list_keys))
+_key.command("revoke", epilog=examples("yunmo key revoke 3f2a…"))(client_command(keys.revoke))
+
+_alias = _group("alias", "Bare names that stand for repositories.\n\n仓库别名。")
+_alias.command("set", epilog=examples("yunmo alias set bert-base-uncased acme/bert", "yunmo alias set imdb acme/imdb --type dataset"))(
+    client_command(records.set_alias)
+)
+_alias.command("list", epilog=examples("yunmo alias list", "yunmo alias list --json"))(client_command(records.list_aliases))
+_alias.command("remove", epilog=examples("yunmo alias remove bert-base-uncased"))(client_command(records.remove_alias))
 
 
 def main() -> None:

@@ -1,14 +1,10 @@
 """`yunmo serve`: the server."""
 
-import asyncio
-import logging
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-_EPILOG = "Examples:  yunmo serve  ·  yunmo serve --data /srv/yunmo --port 9000  ·  YUNMO_SERVING__AUTO_DEPLOY=false yunmo serve"
 
 
 def serve(
@@ -20,7 +16,12 @@ def serve(
     """Serve the hub and the models until Ctrl-C or SIGTERM.
 
     On the first start an admin key is made, printed once and kept in DATA/secrets/admin-key for the local commands.
+
+    启动服务器，直到 Ctrl-C 或 SIGTERM。
     """
+    import asyncio
+    import logging
+
     import structlog
     import uvloop
 
@@ -56,6 +57,3 @@ def serve(
     except (SettingsError, AlreadyRunning, YunmoError) as error:
         typer.echo(f"yunmo serve: {error}", err=True)
         raise typer.Exit(1) from error
-
-
-serve.__doc__ = (serve.__doc__ or "") + "\n\n" + _EPILOG

@@ -49,8 +49,13 @@ class System:
             memory_bytes=self._hardware.memory_bytes,
             model_memory_bytes=self._memory.total_bytes,
             model_memory_used_bytes=self._memory.used_bytes,
-            engines=tuple(EngineView(name, _is_installed(name)) for name in self._engines()),
+            engines=look_at_engines(self._engines()),
         )
+
+
+def look_at_engines(names: tuple[str, ...]) -> tuple[EngineView, ...]:
+    """Each engine and whether its library is installed; nothing is imported."""
+    return tuple(EngineView(name, _is_installed(name)) for name in names)
 
 
 def _is_installed(engine: str) -> bool:

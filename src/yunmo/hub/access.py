@@ -8,10 +8,13 @@ import sqlalchemy as sa
 
 from yunmo.core.errors import InvalidRequest, NotFound, Unauthenticated
 from yunmo.core.identity import Principal
+from yunmo.hub.names import check_name
 from yunmo.hub.records import AccessRequest, Repository, RequestStatus
 from yunmo.hub.repositories import require_write
 from yunmo.hub.store import repositories as store
 from yunmo.storage.database import Database
+
+_REASON_LIMIT = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +48,18 @@ class Access:
         require_write(principal, repository.namespace)
 
         def work(connection: sa.Connection) -> None:
-            if store.access(connection, repository.id, project) is None:
+            if "\0" in project or store.access(connection, repository.id, project) is None:
                 raise NotFound(f"The project {project!r} has not asked for access to {repository.full_name}.")
-            store.put_access(connection, repository.id, project, status, self.clock(), reason)
+            store.put_access(
+                connection, repository.id, project, status, self.clock(), (reason or "").replace("\0", "")[:_REASON_LIMIT] or None
+            )
 
         await self.database.write(work)
 
     async def grant(self, principal: Principal, repository: Repository, project: str) -> None:
         """Give a project access that it has not asked for."""
         require_write(principal, repository.namespace)
+        check_name(project, is_namespace=True)
         await self.database.write(lambda connection: store.put_access(connection, repository.id, project, "accepted", self.clock()))
 
     async def list(self, principal: Principal, repository: Repository, status: RequestStatus) -> Sequence[AccessRequest]:

@@ -4,6 +4,7 @@ The branch moves by compare-and-swap inside one transaction; a retried request f
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,6 +28,7 @@ from yunmo.hub.trees import TreeEdit
 from yunmo.hub.turns import Turns
 from yunmo.storage.database import Database
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 TITLE_LIMIT = 1000
 MESSAGE_LIMIT = 64 * 1024
 
@@ -169,7 +171,7 @@ class Commits:
 
     def _large_entry(self, connection: sa.Connection, repository: Repository, path: str, claim: tuple[str, int | None]) -> Entry:
         sha256, size = claim
-        file = self.large.known_in(connection, repository.id, sha256)
+        file = self.large.known_in(connection, repository.id, sha256) if _SHA256.fullmatch(sha256) else None
         if file is None:
             raise InvalidRequest(
                 f"{path!r} names a large file (sha256 {sha256[:64]}) that was not uploaded to this repository, or not wholly."
@@ -185,12 +187,12 @@ def _name(path: str) -> str:
 
 def _branch(connection: sa.Connection, repository: Repository, revision: str) -> str:
     """The branch or proposal to commit to."""
-    name = history.full_ref(connection, repository.id, revision)
-    if name is None:
+    found = history.find_ref(connection, repository.id, revision)
+    if found is None:
         raise RevisionNotFound(f"{repository.full_name} has no branch {revision[:200]!r} to commit to. Create it first.")
-    if not name.startswith(("refs/heads/", PROPOSAL)):
+    if not found.name.startswith(("refs/heads/", PROPOSAL)):
         raise InvalidRequest(f"{revision[:200]!r} is not a branch: nothing can be committed to a tag or commit.")
-    return name
+    return found.name
 
 
 def _next_proposal(connection: sa.Connection, repository: Repository) -> str:

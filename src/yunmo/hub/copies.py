@@ -1,5 +1,6 @@
 """Copies between repositories; nothing is moved, the target only learns that it may refer to the content."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +15,8 @@ from yunmo.hub.records import Repository
 from yunmo.hub.repositories import Repositories
 from yunmo.hub.store import repositories as store
 from yunmo.storage.database import Database
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class Copies:
         """
         missing = []
         for sha256 in hashes:
-            if await self.large.known(source.id, sha256) is None:
+            if not _SHA256.fullmatch(sha256) or await self.large.known(source.id, sha256) is None:
                 missing.append(sha256)
             else:
                 await self.large.adopt(target.id, sha256, source.id)

@@ -72,8 +72,11 @@ def large_file_rules(attributes: str) -> Rules:
 @lru_cache(maxsize=16)
 def ignore_rules(ignore: str) -> Rules:
     """The lines of .gitignore."""
-    rules: list[tuple[Glob, bool]] = []
-    for line in (raw.strip() for raw in ignore.splitlines()[:_LINE_LIMIT]):
-        if line and not line.startswith("#"):
-            rules.append((Glob(line.removeprefix("!"), covers_folders=True), not line.startswith("!")))
-    return Rules(rules)
+    lines = (line.strip() for line in ignore.splitlines()[:_LINE_LIMIT])
+    return Rules(
+        [
+            (Glob(line.removeprefix("!"), covers_folders=True), not line.startswith("!"))
+            for line in lines
+            if line and not line.startswith("#")
+        ]
+    )

@@ -9,12 +9,13 @@ import sqlalchemy as sa
 
 from yunmo.core.errors import RevisionNotFound
 from yunmo.hub.objects import EMPTY_TREE, CommitText, Entry, file_entry
-from yunmo.hub.records import Commit, Repository
+from yunmo.hub.records import Commit, Ref, Repository
 from yunmo.hub.store import commits as store
 from yunmo.hub.trees import Item, TreeEdit, find, walk
 
 MAIN = "refs/heads/main"
 RETRY_WINDOW = timedelta(minutes=10)
+_COMMIT = re.compile(r"[0-9a-fA-F]{40}")
 _SHA = re.compile(r"[0-9a-fA-F]{7,40}")
 _LOOK_BACK = 1000
 """How many commits are searched for a file's last change; older changes are said to be the oldest commit searched."""
@@ -58,18 +59,21 @@ def advance(
     return commit
 
 
-def full_ref(connection: sa.Connection, repository_id: int, revision: str) -> str | None:
+def find_ref(connection: sa.Connection, repository_id: int, revision: str) -> Ref | None:
     """The ref that a revision names: exact, then a branch, then a tag. None if it names none."""
+    if _COMMIT.fullmatch(revision) or "\0" in revision:
+        return None  # no ref can be called so
     candidates = [revision] if revision.startswith("refs/") else [f"refs/heads/{revision}", f"refs/tags/{revision}"]
-    return next((name for name in candidates if store.get_ref(connection, repository_id, name) is not None), None)
+    found = store.get_refs(connection, repository_id, candidates)
+    return next((Ref(name, found[name]) for name in candidates if name in found), None)
 
 
 def resolve(connection: sa.Connection, repository: Repository, revision: str) -> Commit:
     """The commit that a branch, tag, ref or (part of a) commit id names. Raises RevisionNotFound."""
-    name = full_ref(connection, repository.id, revision)
+    ref = find_ref(connection, repository.id, revision)
     commit = None
-    if name is not None:
-        commit = store.get_commit(connection, repository.id, store.get_ref(connection, repository.id, name) or "")
+    if ref is not None:
+        commit = store.get_commit(connection, repository.id, ref.oid)
     elif _SHA.fullmatch(revision):
         commit = store.commit_by_prefix(connection, repository.id, revision.lower())
     if commit is None:

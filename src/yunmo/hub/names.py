@@ -66,7 +66,6 @@ RESERVED_NAMESPACES = frozenset(
         "v3",
         "health",
         "metrics",
-        "admin",
         "translate",
         "detect",
         "languages",
@@ -78,6 +77,7 @@ RESERVED_NAMESPACES = frozenset(
 
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
 _REF_PART = re.compile(r"[^\x00-\x20\x7f~^:?*\[\\]+")
+_QUOTED = re.compile(r"%[0-9a-fA-F]{2}")
 _COMMIT_LIKE = re.compile(r"[0-9a-fA-F]{40}")
 
 
@@ -117,6 +117,7 @@ def check_ref_name(name: str) -> str:
         and name not in {"@", "HEAD"}
         and parts[0] != "refs"
         and not _COMMIT_LIKE.fullmatch(name)
+        and not _QUOTED.search(name)
     )
     if not is_good:
         raise InvalidRequest(f"{name[:200]!r} is not a valid name for a branch or tag.", param="name")

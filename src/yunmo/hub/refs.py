@@ -59,7 +59,7 @@ class Refs:
 
         def work(connection: sa.Connection) -> None:
             repository_store.lock(connection, repository.id)
-            if store.get_ref(connection, repository.id, prefix + name) is None:
+            if "\0" in name or store.get_ref(connection, repository.id, prefix + name) is None:
                 raise RevisionNotFound(f"{repository.full_name} has no {prefix}{name}.")
             store.move_ref(connection, repository.id, prefix + name, None, (principal.project, self.clock()))
 

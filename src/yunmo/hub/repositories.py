@@ -216,6 +216,8 @@ def find_in(connection: sa.Connection, principal: Principal, type_: RepositoryTy
 
 def resolve_name(connection: sa.Connection, type_: RepositoryType, name: str) -> Repository | None:
     """The repository behind a full name, former name, alias or bare name of the default namespace, whoever asks."""
+    if "\0" in name:
+        return None  # PostgreSQL cannot even look for it
     if "/" in name:
         return store.by_name(connection, type_, name) or store.by_alias(connection, type_, name)
     return store.by_alias(connection, type_, name) or store.by_name(connection, type_, f"{DEFAULT_NAMESPACE}/{name}")

@@ -148,7 +148,9 @@ class Deployments:
             if runner is not None:
                 return runner
             if not self._auto_deploy:
-                raise ModelNotFound(f"'{model}' is in the hub but not deployed. Deploy it with 'yunmo deploy {ref.repository}'.", param="model")
+                raise ModelNotFound(
+                    f"'{model}' is in the hub but not deployed. Deploy it with 'yunmo deploy {ref.repository}'.", param="model"
+                )
             spec = DeploymentSpec(
                 name=canonical,
                 project=ref.project,
@@ -227,7 +229,9 @@ class Deployments:
         if not principal.is_admin and spec.project != principal.project:
             raise NotFound(f"There is no deployment '{spec.name}' in your project.")
         if not _NAME.fullmatch(spec.name):
-            raise InvalidRequest(f"'{spec.name}' cannot be a deployment's name: use letters, digits, '.', '_', '-', at most one '/'.", param="name")
+            raise InvalidRequest(
+                f"'{spec.name}' cannot be a deployment's name: use letters, digits, '.', '_', '-', at most one '/'.", param="name"
+            )
         if not 1 <= spec.replicas <= 64:
             raise InvalidRequest("replicas must be from 1 to 64.", param="replicas")
         known = {field.name for field in dataclasses.fields(Limits)}
@@ -245,7 +249,9 @@ class Deployments:
         wanted = spec.branch or spec.revision or "main"
         ref = await self._models.find(principal, spec.repository, wanted)
         is_commit = ref.commit.startswith(wanted)
-        return replace(spec, repository=ref.repository, revision=ref.commit, branch=None if is_commit else wanted, is_private=ref.is_private)
+        return replace(
+            spec, repository=ref.repository, revision=ref.commit, branch=None if is_commit else wanted, is_private=ref.is_private
+        )
 
     def _by_repository(self, ref: RevisionRef, *, is_pinned_revision: bool) -> Runner | None:
         for runner in self._runners.values():
@@ -268,4 +274,3 @@ class Deployments:
         if runner is None or not self.is_visible(principal, runner.spec):
             raise NotFound(f"There is no deployment '{name}'. 'yunmo ps' lists them.")
         return runner
-

@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from typing import Self
 
 from yunmo.core.errors import DeadlineExceeded, ModelNotFound, RepositoryNotFound, RevisionNotFound, Unavailable, Unsupported, YunmoError
 from yunmo.core.identity import Principal
@@ -90,7 +91,7 @@ class Answering(Sink):
         if self._error is not None:
             raise self._error
 
-    async def __aenter__(self) -> "Answering":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -152,7 +153,9 @@ class Answering(Sink):
         runner = self._runner
         doing = f"{runner.state}: {runner.reason} ({runner.progress:.0%})" if runner.state != "ready" else "busy"
         self._give_up(
-            Unavailable(f"'{self.served.name}' had no replica free within {seconds:.0f} s; it is {doing}. Try again shortly.", retry_after_seconds=5)
+            Unavailable(
+                f"'{self.served.name}' had no replica free within {seconds:.0f} s; it is {doing}. Try again shortly.", retry_after_seconds=5
+            )
         )
 
     def _give_up(self, error: YunmoError) -> None:
@@ -232,7 +235,8 @@ class Inference:
             runner = await self._deployments.find_or_deploy(reader, model)
         except (RepositoryNotFound, RevisionNotFound) as error:
             raise ModelNotFound(
-                f"There is no model '{model}', or this key may not use it. GET /v1/models lists what there is; push one with 'yunmo push'.", param="model"
+                f"There is no model '{model}', or this key may not use it. GET /v1/models lists what there is; push one with 'yunmo push'.",
+                param="model",
             ) from error
         if len(self._known) > 10_000:
             self._known.clear()

@@ -86,11 +86,21 @@ def open_database(url: str) -> Database:
     return Database(engine, PoolWriter(engine, _WRITERS))
 
 
-def _sqlite_engine(url: str) -> sa.Engine:
+def sqlite_version() -> tuple[int, ...]:
+    """The version of the SQLite library that would be used."""
+    return tuple(_sqlite_library().sqlite_version_info)
+
+
+def _sqlite_library() -> Any:
     try:
         import pysqlite3 as sqlite  # newer than the standard library's
     except ImportError:
         import sqlite3 as sqlite
+    return sqlite
+
+
+def _sqlite_engine(url: str) -> sa.Engine:
+    sqlite = _sqlite_library()
     if sqlite.sqlite_version_info < SAFE_SQLITE:
         raise RuntimeError(f"SQLite {sqlite.sqlite_version} can corrupt a WAL database; at least 3.51.3 is needed (pip install pysqlite3)")
     path = url.removeprefix("sqlite:///")

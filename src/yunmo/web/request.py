@@ -81,25 +81,6 @@ class Request(StarletteRequest):
         except Exception as error:  # boundary: python-multipart and Starlette raise many kinds for a bad form
             raise InvalidRequest(f"The form cannot be read: {getattr(error, 'detail', error)}.") from error
 
-    async def save(self, directory: Path, limit: int) -> Path:
-        """Write the body to a new file in `directory`; the caller owns it. Raises TooLarge past `limit` bytes."""
-        declared = self.headers.get("content-length")
-        if declared is not None and declared.isdigit() and int(declared) > limit:
-            raise _too_large(limit)
-        with tempfile.NamedTemporaryFile(dir=directory, prefix="upload-", delete=False) as file:
-            path = Path(file.name)
-            size = 0
-            try:
-                async for part in self.pieces():
-                    size += len(part)
-                    if size > limit:
-                        raise _too_large(limit)
-                    file.write(part)
-            except BaseException:
-                path.unlink(missing_ok=True)
-                raise
-        return path
-
     async def pieces(self) -> AsyncIterator[builtins.bytes]:
         """The body as it comes. Raises ClientGone when the client leaves before its end."""
         try:

@@ -42,7 +42,7 @@ async def serve(
     """Serve `app` until SIGTERM, SIGINT or `stop`, then let what is in work finish; returns the port that was bound.
 
     `ready` is called with the port once connections are accepted; port 0 takes a free one. Raises Conflict when the port is
-    taken. Run it on uvloop (`asyncio.run(..., loop_factory=uvloop.new_event_loop)`).
+    taken. Run it on uvloop (`asyncio.Runner(loop_factory=uvloop.new_event_loop)`).
     """
     limits = limits or ServerLimits()
     listener = _listen(host, port)

@@ -15,7 +15,7 @@ PROMPT_CACHE_MIB = 256
 _SMALLEST_CONTEXT_TOKENS = 512
 _PREFERENCE = 70
 _MIB = 1 << 20
-# The library, its compute buffers and Python, measured with SmolLM2-135M: 330 MiB beside weights and cache.
+# The library, its compute buffers and Python: 80 MiB beside weights and cache with SmolLM2-135M; large vocabularies take more.
 _OVERHEAD_BYTES = 400 * _MIB
 # Where the metadata says nothing, the cache is guessed from the weights: 24 KiB a token is right for SmolLM2-135M (98 MB),
 # 1/32768 of the file for models of 7 to 8 thousand million parameters with grouped attention (4.7 GB, 128 KiB).

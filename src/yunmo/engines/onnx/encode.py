@@ -51,6 +51,8 @@ class Tokens:
             encoding = self._truncating(strategy, limit, stride).encode(text, pair)
         except Exception as error:  # boundary: the Rust library raises bare Exceptions
             raise InvalidRequest(f"The text cannot be cut to windows of {limit} tokens that overlap by {stride} ({error}).") from error
+        if len(encoding.ids) > limit:  # it does not cut where nothing would be left
+            raise InvalidRequest(f"A window of {limit} tokens is too short for what must be in each. Make it longer, or the text shorter.")
         return [encoding, *encoding.overflowing]
 
     def words(self, text: str) -> list[int]:

@@ -170,6 +170,13 @@ def get_ref(connection: sa.Connection, repository_id: int, name: str) -> str | N
     return connection.execute(sa.select(table.oid).where(table.repository_id == repository_id, table.name == name)).scalar_one_or_none()
 
 
+def get_refs(connection: sa.Connection, repository_id: int, names: Sequence[str]) -> dict[str, str]:
+    """The commits that those of these refs which are there point at."""
+    table = tables.ref.c
+    query = sa.select(table.name, table.oid).where(table.repository_id == repository_id, table.name.in_(names))
+    return {row.name: row.oid for row in connection.execute(query)}
+
+
 def refs(connection: sa.Connection, repository_id: int) -> list[Ref]:
     """Every ref by name."""
     table = tables.ref.c

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from blake3 import blake3
-from numpy.typing import NDArray
 
 from yunmo.core.errors import InvalidRequest
 
@@ -36,7 +35,7 @@ def digest_of(text: str) -> bytes:
     return np.frombuffer(bytes.fromhex(text), ">u8").astype("<u8").tobytes()
 
 
-def chunk_digest(data: bytes | NDArray[np.uint8]) -> bytes:
+def chunk_digest(data: bytes | memoryview) -> bytes:
     """The digest of one chunk's uncompressed bytes."""
     return blake3(data, key=_DATA_KEY).digest()
 

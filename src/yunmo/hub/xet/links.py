@@ -46,7 +46,7 @@ class Links:
             raise NotFound(f"The repository holds no file with the Xet hash {file}.")
         start = bounds[0]
         end = found.size if bounds[1] is None else min(bounds[1], found.size)
-        if start >= found.size > 0 or start > 0 == found.size:
+        if start >= max(found.size, 1):
             return None
         end = max(start, end)
         tables = await self._reader.tables({span.xorb for _, span in touched(found.terms, start, end)})

@@ -10,7 +10,9 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy.dialects import postgresql, sqlite
 
+from yunmo.core.errors import NotFound
 from yunmo.hub.large import LargeFile
+from yunmo.hub.store.tables import repository
 from yunmo.hub.xet.shards import TERM
 from yunmo.storage.tables import Time, metadata, now
 
@@ -149,7 +151,9 @@ def add_object(connection: sa.Connection, repository_id: int, sha256: str, size:
 
 
 def add_large_file(connection: sa.Connection, repository_id: int, file: LargeFile) -> None:
-    """Let the repository refer to a file."""
+    """Let the repository refer to a file. Raises NotFound when it was deleted meanwhile."""
+    if connection.execute(sa.select(repository.c.id).where(repository.c.id == repository_id)).first() is None:
+        raise NotFound("The repository was deleted while the file came in.")
     row = {"repository_id": repository_id, "sha256": file.sha256, "size": file.size, "xet_hash": file.xet_hash, "added_at": now()}
     _insert_once(connection, large_files, [row])
     if file.xet_hash is not None:

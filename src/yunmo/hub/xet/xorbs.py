@@ -134,7 +134,7 @@ class XorbCheck:
     def _take(self, header: bytes, payload: memoryview) -> None:
         data = self._scratch[: int.from_bytes(header[5:8], "little")]
         unpack_chunk(header[4], payload, data)
-        self._digests.append(chunk_digest(data))
+        self._digests.append(chunk_digest(data.data))
         self._ends.append((self._ends[-1] if self._ends else 0) + _HEADER_BYTES + len(payload))
         self._unpacked_ends.append((self._unpacked_ends[-1] if self._unpacked_ends else 0) + len(data))
 
@@ -166,7 +166,7 @@ def unpack_chunks(data: bytes, table: ChunkTable, first: int, last: int, scratch
             raise InvalidRequest("The stored xorb is shorter than its table says.")
         part = scratch[written:unpacked_end]
         unpack_chunk(view[position + 4], view[position + _HEADER_BYTES : end], part)
-        if chunk_digest(part) != table.digests_of(at, at + 1):
+        if chunk_digest(part.data) != table.digests_of(at, at + 1):
             raise InvalidRequest("A stored chunk does not have its hash.")
         position, written = end, unpacked_end
     return scratch[:written].tobytes()

@@ -121,7 +121,9 @@ class TenancyRoutes:
     async def _audit_log(self, request: Request) -> Response:
         query = request.query_params
         before = query.get("before")
-        return json_reply(await self._cloud.tenancy.audit.list(_number(query.get("limit", "100"), "limit"), _number(before, "before") if before else None))
+        return json_reply(
+            await self._cloud.tenancy.audit.list(_number(query.get("limit", "100"), "limit"), _number(before, "before") if before else None)
+        )
 
     async def _record(self, request: Request, action: str, target: str, detail: dict[str, Any]) -> None:
         await self._cloud.tenancy.audit.record(request.principal, action, target, detail)

@@ -76,7 +76,7 @@ class _Pieces(Response):
         super().__init__(status_code=status, headers=headers)
         self._pieces: Any = pieces
 
-    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         async with aclosing(self._pieces):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             async for piece in self._pieces:

@@ -60,4 +60,6 @@ def error_reply(error: YunmoError, request: Request) -> Response:
 
 
 def _one_line(message: str) -> str:
-    return " ".join(message.split()).encode("latin-1", "replace").decode("latin-1")[:500]
+    """What a header may carry: no line ends, no control characters, Latin-1."""
+    printable = "".join(each if each.isprintable() else "?" for each in " ".join(message.split()))
+    return printable.encode("latin-1", "replace").decode("latin-1")[:500]

@@ -157,6 +157,8 @@ class RepositoryRoutes:
 
     async def _list(self, type_: RepositoryType, request: Request) -> Response:
         query = request.query_params
+        if any("\0" in value for value in query.values()):
+            raise InvalidRequest("A query parameter contains a NUL character.")
         limit = max(number(request, "limit", _PAGE, _PAGE_LIMIT), 1)
         offset = number(request, "cursor", 0, 10**8)
         wanted = Listing(

@@ -1,0 +1,115 @@
+"""`starter list`, `starter install`: small real models to begin with."""
+
+import hashlib
+from typing import Annotated
+
+import typer
+
+from yunmo.cli.messages import choose, say
+from yunmo.cli.output import Failed, Output, size_text
+from yunmo.cli.session import AsJson, Session
+from yunmo.cli.starter import StarterModel, catalogue, fetch
+from yunmo.cli.transfers import hub
+
+
+def list_models(*, as_json: AsJson = False) -> None:
+    """List small real models that a Python package index has.
+
+    列出可直接安装的入门模型。
+    """
+    models = catalogue().models
+    shown = [
+        {
+            "name": model.name,
+            "repository": model.repository,
+            "task": model.task,
+            "license": model.license,
+            "size_bytes": model.size_bytes,
+            "languages": list(model.languages),
+            "upstream": model.upstream,
+            "description_en": model.description_en,
+            "description_zh": model.description_zh,
+        }
+        for model in models
+    ]
+    columns = {
+        "NAME": lambda model: model.name,
+        "TASK": lambda model: model.task,
+        "SIZE": lambda model: size_text(model.size_bytes),
+        "LICENCE": lambda model: model.license,
+        "DESCRIPTION": lambda model: choose(model.description_en, model.description_zh),
+    }
+    Output(as_json=as_json).table(shown, columns, models)
+
+
+def install(
+    session: Session,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Models of 'yunmo starter list'.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+) -> None:
+    """Fetch models from the package index, check them, push them to the hub, and show how to call them.
+
+    安装入门模型到模型仓库，并显示调用方法。
+    """
+    if not names and not every:
+        raise typer.BadParameter(say("starter_none"), param_hint="NAME")
+    models = catalogue().models if every else [catalogue().model(name) for name in names or ()]
+    done = [_install(session, model) for model in models]
+    session.output.result(
+        [{"name": model.name, "repository": model.repository, "installed": is_new} for model, is_new in zip(models, done, strict=True)],
+        "\n\n".join(_how_to_call(session.url, model) for model in models),
+    )
+
+
+def _install(session: Session, model: StarterModel) -> bool:
+    """Push the model unless the hub has had this very edition of it; whether it was pushed."""
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    edition = f"{model.name} of the starter catalogue, edition {_edition(model)}"
+    with hub(session, f"starter install {model.name}") as api:
+        try:
+            is_there = any(commit.title == edition for commit in api.list_repo_commits(model.repository))
+        except RepositoryNotFoundError:
+            is_there = False
+    if is_there:
+        session.output.note(say("starter_there", repository=model.repository))
+        return False
+    with session.output.progress(model.name) as tell:
+        directory = fetch(model, progress=tell)
+    with hub(session, f"starter install {model.name}") as api:
+        api.create_repo(model.repository, exist_ok=True)
+        api.upload_folder(folder_path=directory, repo_id=model.repository, commit_message=edition)
+    session.output.note(say("pushed", directory=model.name, url=f"{session.url}/{model.repository}"))
+    return True
+
+
+def _edition(model: StarterModel) -> str:
+    import msgspec
+
+    return hashlib.sha256(msgspec.json.encode(model)).hexdigest()[:12]
+
+
+_CALLS = {
+    "chat": (
+        """curl {url}/v1/chat/completions -H "Authorization: Bearer $YUNMO_KEY" -H "Content-Type: application/json" """
+        """-d '{{"model": "{name}", "messages": [{{"role": "user", "content": "Hello"}}]}}'""",
+        """client.chat.completions.create(model="{name}", messages=[{{"role": "user", "content": "Hello"}}])""",
+    ),
+    "embed": (
+        """curl {url}/v1/embeddings -H "Authorization: Bearer $YUNMO_KEY" -H "Content-Type: application/json" """
+        """-d '{{"model": "{name}", "input": "Hello"}}'""",
+        """client.embeddings.create(model="{name}", input="Hello")""",
+    ),
+    "transcribe": (
+        """curl {url}/v1/audio/transcriptions -H "Authorization: Bearer $YUNMO_KEY" -F model={name} -F file=@speech.wav""",
+        """client.audio.transcriptions.create(model="{name}", file=open("speech.wav", "rb"))""",
+    ),
+}
+
+
+def _how_to_call(url: str, model: StarterModel) -> str:
+    if model.task not in _CALLS:
+        raise Failed(f"The catalogue's task {model.task} has no example.")
+    shell, python = (each.format(url=url, name=model.repository) for each in _CALLS[model.task])
+    lines = ["  from openai import OpenAI", f'  client = OpenAI(base_url="{url}/v1", api_key="ym_…")', f"  {python}"]
+    return "\n".join([f"{model.repository}  {say('starter_call')}", f"  {shell}", *lines])

@@ -1,0 +1,123 @@
+"""What the onnx engine offers to run, from a repository's description alone."""
+
+import importlib.util
+
+import pytest
+
+from yunmo.core.engine import Hardware, ModelDescription
+from yunmo.engines.onnx.families import has_shifted_positions, head_of
+from yunmo.engines.onnx.kind import kind
+
+HARDWARE = Hardware(cores=4, memory_bytes=8 << 30)
+FILES = {"config.json": 600, "model.safetensors": 90 << 20, "tokenizer.json": 500_000, "vocab.txt": 200_000, "README.md": 100}
+MODULES = [{"type": f"sentence_transformers.models.{name}"} for name in ("Transformer", "Pooling", "Normalize")]
+
+
+def described(architecture="BertModel", model_type="bert", files=FILES, tag=None, modules=None, **config):
+    documents = {"config.json": {"architectures": [architecture], "model_type": model_type, **config}}
+    if modules is not None:
+        documents["modules.json"] = modules
+    return ModelDescription("acme/model", "c0ffee", files, documents, pipeline_tag=tag)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "model_type", "tasks"),
+    [
+        ("BertForSequenceClassification", "bert", ("classify",)),
+        ("DistilBertForTokenClassification", "distilbert", ("classify-tokens",)),
+        ("RobertaForQuestionAnswering", "roberta", ("answer",)),
+        ("XLMRobertaForMaskedLM", "xlm-roberta", ("fill-mask",)),
+        ("MPNetModel", "mpnet", ("embed",)),
+        ("DebertaV2ForSequenceClassification", "deberta-v2", ("classify",)),
+    ],
+)
+def test_the_task_follows_the_architecture(architecture, model_type, tasks):
+    offer = kind.offer(described(architecture, model_type), HARDWARE)
+    assert offer.tasks == tasks
+    assert offer.problem is None
+    assert (offer.plan.streams, offer.plan.threads, offer.plan.batch_items, offer.plan.precision) == (4, 1, 1, "fp32")
+    assert offer.plan.options == {"head": tasks[0]}
+
+
+def test_a_model_that_knows_entailment_classifies_without_training():
+    labels = {"id2label": {"0": "CONTRADICTION", "1": "NEUTRAL", "2": "ENTAILMENT"}}
+    assert kind.offer(described("BertForSequenceClassification", **labels), HARDWARE).tasks == ("classify", "classify-zero-shot")
+    tagged = described("BertForSequenceClassification", tag="zero-shot-classification", **labels)
+    assert kind.offer(tagged, HARDWARE).tasks == ("classify-zero-shot", "classify")
+
+
+@pytest.mark.parametrize("tag", ["feature-extraction", "sentence-similarity"])
+def test_a_card_or_modules_make_a_language_model_an_embedder(tag):
+    assert kind.offer(described("BertForMaskedLM"), HARDWARE).tasks == ("fill-mask",)
+    assert kind.offer(described("BertForMaskedLM", tag=tag), HARDWARE).tasks == ("embed",)
+    assert kind.offer(described("BertForMaskedLM", modules=MODULES), HARDWARE).tasks == ("embed",)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        described("LlamaForCausalLM", "llama"),
+        described("GPT2Model", "gpt2"),
+        described("JinaBertModel", "bert"),
+        described("BertLMHeadModel"),
+        described(is_decoder=True),
+        described(quantization_config={"bits": 4}),
+        described(files={name: size for name, size in FILES.items() if name != "tokenizer.json"}),
+        described(files={name: size for name, size in FILES.items() if name != "model.safetensors"}),
+        described(modules=[*MODULES, {"type": "sentence_transformers.models.WordWeights"}]),
+        ModelDescription("acme/model", "c0ffee", FILES),
+    ],
+    ids=lambda model: model.architectures[0] if model.architectures else "no config",
+)
+def test_what_is_not_for_it_is_left_to_others(model):
+    assert kind.offer(model, HARDWARE) is None
+
+
+def test_pickled_weights_are_refused_with_the_way_to_convert_them():
+    files = {name: size for name, size in FILES.items() if name != "model.safetensors"} | {"pytorch_model.bin": 90 << 20}
+    offer = kind.offer(described("BertForMaskedLM", files=files), HARDWARE)
+    assert "pickle" in offer.problem
+    assert "BertForMaskedLM" in offer.problem
+    assert "acme/model" in offer.problem
+    assert kind.offer(described(files=FILES | {"pytorch_model.bin": 90 << 20}), HARDWARE).problem is None
+
+
+def test_only_what_is_needed_is_laid_out():
+    extra = {
+        "pytorch_model.bin": 9,
+        "onnx/model.onnx": 9,
+        "openvino/x.json": 9,
+        "tf_model.h5": 9,
+        "adapter.safetensors": 9,
+        "2_Dense/model.safetensors": 9,
+    }
+    files = kind.offer(described(files=FILES | extra), HARDWARE).files
+    assert set(files) == {"config.json", "model.safetensors", "tokenizer.json", "vocab.txt", "2_Dense/model.safetensors"}
+    ready = {name: size for name, size in (FILES | extra).items() if not name.startswith("model.")} | {"onnx/model.onnx_data": 9}
+    assert {"onnx/model.onnx", "onnx/model.onnx_data", "config.json"} <= set(kind.offer(described(files=ready), HARDWARE).files)
+
+
+def test_the_memory_is_near_what_was_measured():
+    mebibyte = 1 << 20
+    two_cores = Hardware(cores=2, memory_bytes=8 << 30)
+    for weights, measured in ((87, 223), (418, 565)):  # MiniLM-L6 and BERT-base on two streams
+        files = {**FILES, "model.safetensors": weights * mebibyte}
+        assert kind.offer(described(files=files), two_cores).memory_bytes == pytest.approx(measured * mebibyte, rel=0.15)
+    half = kind.offer(described(dtype="float16"), two_cores).memory_bytes
+    assert half - kind.offer(described(), two_cores).memory_bytes == FILES["model.safetensors"]
+
+
+def test_a_missing_library_is_named(monkeypatch):
+    true = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else true(name))
+    assert kind.offer(described(), HARDWARE).missing == "onnxruntime is not installed; run: pip install 'yunmo[onnx]'"
+    monkeypatch.undo()
+    assert kind.offer(described(), HARDWARE).missing is None
+
+
+def test_class_names_of_other_families_are_not_mistaken():
+    assert head_of("bert", "BertForNextSentencePrediction") is None
+    assert head_of("roberta", "BertModel") is None
+    assert head_of("xlm-roberta", "XLMRobertaModel") == "embed"
+    assert has_shifted_positions("roberta")
+    assert not has_shifted_positions("bert")

@@ -1,0 +1,32 @@
+"""Ask an engine, and put its rows beside the library's."""
+
+import asyncio
+
+import pytest
+
+from yunmo.core.engine import Engine
+from yunmo.core.errors import YunmoError
+from yunmo.core.tasks import fold
+
+
+def run(engine, request):
+    """The output and the usage; raises the engine's error."""
+    if isinstance(engine, Engine):
+
+        async def collect():
+            return [chunk async for chunk in engine.stream(request)]
+
+        *chunks, usage = asyncio.run(collect())
+        return fold(request, chunks), usage
+    result = engine.run(0, [request])[0]
+    if isinstance(result, YunmoError):
+        raise result
+    return result
+
+
+def rows(labels):
+    return [(each.label, pytest.approx(each.score, abs=1e-6)) for each in labels]
+
+
+def pairs(found):
+    return [(each["label"], each["score"]) for each in found]
