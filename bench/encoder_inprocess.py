@@ -97,7 +97,7 @@ def padded_torch(directory: Path, texts: Sequence[str]) -> tuple[float, list[str
 
 def streams(directory: Path, derived: Path, precision: str, texts: Sequence[str]) -> tuple[float, list[str]]:
     plan = Plan(engine="onnx", precision=precision, streams=2, threads=1, options={"head": "classify"})
-    engine = kind.load(directory, derived, plan, lambda step, share: None)
+    engine = kind.load(directory, derived, plan, lambda *_: None)
 
     def label(text: str) -> str:
         (result,) = engine.run(0, [Classify(texts=(text,), top_k=1)])

@@ -14,7 +14,13 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import ModelCard
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, get_linear_schedule_with_warmup
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    get_linear_schedule_with_warmup,
+)
 
 from reviews import LABELS, Sentence, load_reviews
 
@@ -43,7 +49,9 @@ def main() -> None:
     learning = learning[:SENTENCES]  # enough: what more would bring is not worth the minutes on two cores
     tokenizer = AutoTokenizer.from_pretrained(wanted.base)
     labels = dict(enumerate(LABELS))
-    model = AutoModelForSequenceClassification.from_pretrained(wanted.base, id2label=labels, label2id={name: number for number, name in labels.items()})
+    model = AutoModelForSequenceClassification.from_pretrained(
+        wanted.base, id2label=labels, label2id={name: number for number, name in labels.items()}
+    )
     print(f"{len(learning)} sentences to learn from, {len(held_out)} held out", flush=True)
 
     began = time.monotonic()
@@ -102,7 +110,9 @@ def measure(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, sentence
 
 def encode(tokenizer: PreTrainedTokenizerBase, batch: Sequence[Sentence]) -> dict[str, torch.Tensor]:
     """Token ids, padded to the longest of the batch."""
-    return dict(tokenizer([sentence.text for sentence in batch], truncation=True, max_length=LONGEST_TOKENS, padding=True, return_tensors="pt"))
+    return dict(
+        tokenizer([sentence.text for sentence in batch], truncation=True, max_length=LONGEST_TOKENS, padding=True, return_tensors="pt")
+    )
 
 
 def batches_of_similar_length(tokenizer: PreTrainedTokenizerBase, sentences: Sequence[Sentence]) -> Iterator[list[Sentence]]:
@@ -143,7 +153,11 @@ def push(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, repository:
 
 def card(base: str, learned: int, held_out: int, accuracy: float) -> str:
     """The model card, with what was measured."""
-    return (Path(__file__).parent / "card.md").read_text(encoding="utf-8").format(base=base, learned=learned, held_out=held_out, accuracy=accuracy)
+    return (
+        (Path(__file__).parent / "card.md")
+        .read_text(encoding="utf-8")
+        .format(base=base, learned=learned, held_out=held_out, accuracy=accuracy)
+    )
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from datetime import timedelta
 
@@ -6,6 +7,7 @@ import pytest
 from hub_world import ACME, ADMIN, OTHER, open_hub, principal, push
 from yunmo.core.errors import EntryNotFound, Forbidden, Gated, InvalidRequest, RepositoryNotFound, RevisionNotFound, Unauthenticated
 from yunmo.core.identity import ANONYMOUS
+from yunmo.hub.blobs import blob_key
 from yunmo.hub.commits import AddFile, Change
 from yunmo.hub.hub import Hub
 from yunmo.hub.objects import file_entry
@@ -251,3 +253,12 @@ async def test_a_file_in_an_unfinished_upload_is_not_collected(hub):
     await staging.flush()
     await hub.commits.commit(ACME, repository, "main", Change(title="c", operations=(AddFile("a", oid, len(content)),)))
     assert await hub.files.read(file_entry("a", oid, len(content)), None) == content
+
+
+async def test_a_repository_whose_content_is_lost_does_not_break_the_lists(sqlite_hub):
+    repository = await sqlite_hub.repositories.create(ACME, "model", "acme/m")
+    readme = b"---\ntags: [x]\n---\n" + b"x" * 100_000
+    await push(sqlite_hub, repository, {"README.md": readme})
+    await sqlite_hub.blobs.objects.delete(blob_key(hashlib.sha256(readme).hexdigest()))
+    await sqlite_hub.overviews.catch_up("model")
+    assert (await sqlite_hub.overviews.newest(repository)).tags == ()

@@ -212,6 +212,10 @@ async def test_a_damaged_xorb_is_noticed_and_never_served(large, tmp_path):
     await large._blobs.delete(xorb_key(xorb.name))
     with pytest.raises(InternalError, match="damaged"):
         await read(large, known)
+    answer = await large.dedup.answer(client.text_of(xorb.nodes[0][0]), access(large))
+    assert xorb.digest not in answer, "whoever has the data must send it again"
+    await push(large, file)
+    assert await read(large, known) == file.content
 
 
 async def test_links_open_exactly_their_bytes(large):

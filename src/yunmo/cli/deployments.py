@@ -22,7 +22,9 @@ def deploy(  # noqa: PLR0913 (each parameter is an option of the command)
     revision: Annotated[str, typer.Option(help="A branch, which is followed, or a tag or commit, which is kept.")] = "main",
     replicas: Annotated[int, typer.Option(min=1, help="How many workers run the model.")] = 1,
     engine: Annotated[str | None, typer.Option(help="The engine, instead of the one that fits best.")] = None,
-    option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Change a field of the engine's plan; may be repeated.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Change a field of the engine's plan; may be repeated.")
+    ] = None,
     pin: Annotated[bool, typer.Option("--pin/--unpin", help="Keep the model loaded when it is unused.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the model answers.")] = True,
     timeout: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Wait no longer than this.")] = 600.0,

@@ -83,7 +83,9 @@ def _port(session: Session) -> Iterator[Finding]:
             door.bind(("127.0.0.1", port))
         except OSError as error:
             advice = choose(f"Start with another one: yunmo serve --port {port + 1}", f"换一个端口启动：yunmo serve --port {port + 1}")
-            yield Finding("port", "wrong", choose(f"Port {port} cannot be used: {error.strerror}.", f"端口 {port} 不可用：{error.strerror}。"), advice)
+            yield Finding(
+                "port", "wrong", choose(f"Port {port} cannot be used: {error.strerror}.", f"端口 {port} 不可用：{error.strerror}。"), advice
+            )
             return
     yield Finding("port", "good", choose(f"Port {port} is free.", f"端口 {port} 空闲。"))
 
@@ -99,7 +101,9 @@ def _sqlite(_session: Session) -> Iterator[Finding]:
     yield Finding(
         "sqlite",
         "wrong",
-        choose(f"SQLite {text} can corrupt the database; at least {wanted} is needed.", f"SQLite {text} 可能损坏数据库，至少需要 {wanted}。"),
+        choose(
+            f"SQLite {text} can corrupt the database; at least {wanted} is needed.", f"SQLite {text} 可能损坏数据库，至少需要 {wanted}。"
+        ),
         "pip install pysqlite3",
     )
 
@@ -123,10 +127,19 @@ def _processor(_session: Session) -> Iterator[Finding]:
 
     cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
     flags = _processor_flags()
-    names = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_vnni": "AVX-512 VNNI", "avx_vnni": "AVX VNNI", "avx512_bf16": "AVX-512 BF16", "amx_tile": "AMX"}
+    names = {
+        "avx2": "AVX2",
+        "avx512f": "AVX-512",
+        "avx512_vnni": "AVX-512 VNNI",
+        "avx_vnni": "AVX VNNI",
+        "avx512_bf16": "AVX-512 BF16",
+        "amx_tile": "AMX",
+    }
     there = ", ".join(name for flag, name in names.items() if flag in flags)
     if there or platform.machine() not in {"x86_64", "AMD64"}:
-        yield Finding("processor", "good", choose(f"{cores} cores, {there or platform.machine()}.", f"{cores} 核，{there or platform.machine()}。"))
+        yield Finding(
+            "processor", "good", choose(f"{cores} cores, {there or platform.machine()}.", f"{cores} 核，{there or platform.machine()}。")
+        )
         return
     message = choose(f"{cores} cores without AVX2: models will be slow.", f"{cores} 核，不支持 AVX2：模型会很慢。")
     yield Finding("processor", "note", message)
@@ -147,7 +160,10 @@ def _memory(_session: Session) -> Iterator[Finding]:
     if memory.available >= _LITTLE_MEMORY_BYTES:
         yield Finding("memory", "good", message)
         return
-    advice = choose("Close other programs or take a machine with more; small models need 1 to 2 GB.", "请关闭其他程序或使用内存更大的机器；小模型需要 1 至 2 GB。")
+    advice = choose(
+        "Close other programs or take a machine with more; small models need 1 to 2 GB.",
+        "请关闭其他程序或使用内存更大的机器；小模型需要 1 至 2 GB。",
+    )
     yield Finding("memory", "note", message, advice)
 
 
@@ -170,7 +186,9 @@ def _isolation(_session: Session) -> Iterator[Finding]:
     if done.returncode == 0:
         yield Finding("isolation", "good", choose("Model workers have no network.", "模型进程与网络隔离。"))
         return
-    message = choose("Model workers can reach the network: the kernel allows no user namespaces.", "模型进程可以访问网络：内核不允许用户命名空间。")
+    message = choose(
+        "Model workers can reach the network: the kernel allows no user namespaces.", "模型进程可以访问网络：内核不允许用户命名空间。"
+    )
     advice = choose(
         "Allow them (sysctl kernel.unprivileged_userns_clone=1, or kernel.apparmor_restrict_unprivileged_userns=0), or close the network outside.",
         "请允许（sysctl kernel.unprivileged_userns_clone=1 或 kernel.apparmor_restrict_unprivileged_userns=0），或在外部限制网络。",

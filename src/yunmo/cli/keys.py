@@ -16,7 +16,9 @@ def create(  # noqa: PLR0913 (each parameter is an option of the command)
     session: Session,
     project: Annotated[str, typer.Option(help="Whose key: a project is made if it is new, and is its namespace in the hub.")],
     name: Annotated[str, typer.Option(help="What the key is for.")] = "",
-    scope: Annotated[list[str] | None, typer.Option(help=f"What it may do: {', '.join(get_args(Scope))}; may be repeated (default infer, read).")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help=f"What it may do: {', '.join(get_args(Scope))}; may be repeated (default infer, read).")
+    ] = None,
     requests_per_minute: _Minutes = None,
     tokens_per_minute: _Minutes = None,
     concurrent_requests: Annotated[int | None, typer.Option(min=0, help="At most so many at a time.")] = None,
@@ -26,7 +28,11 @@ def create(  # noqa: PLR0913 (each parameter is an option of the command)
 
     为项目创建密钥，密钥只显示一次。
     """
-    ceilings = {"requests_per_minute": requests_per_minute, "tokens_per_minute": tokens_per_minute, "concurrent_requests": concurrent_requests}
+    ceilings = {
+        "requests_per_minute": requests_per_minute,
+        "tokens_per_minute": tokens_per_minute,
+        "concurrent_requests": concurrent_requests,
+    }
     wanted: dict[str, object] = {"project": project, "name": name, "limits": ceilings}
     if scope:
         wanted["scopes"] = _checked(scope)

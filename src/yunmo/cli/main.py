@@ -36,14 +36,20 @@ def _root(version: Annotated[bool, typer.Option("--version", callback=_version, 
     """Options of every command."""
 
 
-app.command(epilog=examples("yunmo serve", "yunmo serve --data /srv/yunmo --port 9000", "YUNMO_SERVING__AUTO_DEPLOY=false yunmo serve"))(serve)
+app.command(epilog=examples("yunmo serve", "yunmo serve --data /srv/yunmo --port 9000", "YUNMO_SERVING__AUTO_DEPLOY=false yunmo serve"))(
+    serve
+)
 
-app.command(epilog=examples("yunmo push ./my-model acme/my-model", "yunmo push ./rows acme/rows --type dataset --private", "yunmo push . acme/m -m 'better data'"))(
-    client_command(transfers.push)
-)
-app.command(epilog=examples("yunmo pull acme/my-model", "yunmo pull acme/my-model ./here --revision v1", "yunmo pull acme/rows --type dataset"))(
-    client_command(transfers.pull)
-)
+app.command(
+    epilog=examples(
+        "yunmo push ./my-model acme/my-model",
+        "yunmo push ./rows acme/rows --type dataset --private",
+        "yunmo push . acme/m -m 'better data'",
+    )
+)(client_command(transfers.push))
+app.command(
+    epilog=examples("yunmo pull acme/my-model", "yunmo pull acme/my-model ./here --revision v1", "yunmo pull acme/rows --type dataset")
+)(client_command(transfers.pull))
 app.command(
     epilog=examples(
         "yunmo deploy echo --name echo",
@@ -54,18 +60,24 @@ app.command(
 app.command(epilog=examples("yunmo undeploy echo", "yunmo undeploy acme/my-model"))(client_command(deployments.undeploy))
 app.command(epilog=examples("yunmo ps", "yunmo ps --json | jq '.[].state'"))(client_command(deployments.ps))
 app.command(epilog=examples("yunmo logs acme/my-model", "yunmo logs echo -n 20 --follow"))(client_command(deployments.logs))
-app.command(epilog=examples("yunmo usage", "yunmo usage --group-by project,hour --since 2026-11-01T00:00:00Z --json"))(client_command(records.usage))
+app.command(epilog=examples("yunmo usage", "yunmo usage --group-by project,hour --since 2026-11-01T00:00:00Z --json"))(
+    client_command(records.usage)
+)
 app.command(epilog=examples("yunmo audit", "yunmo audit -n 10 --json"))(client_command(records.audit))
 app.command(epilog=examples("yunmo doctor", "yunmo doctor --url http://models.example.com --json"))(client_command(doctor.doctor))
 
 _starter = _group("starter", "Small real models to begin with.\n\n入门模型。")
 _starter.command("list", epilog=examples("yunmo starter list", "yunmo starter list --json"))(starters.list_models)
-_starter.command("install", epilog=examples("yunmo starter install all-MiniLM-L6-v2", "yunmo starter install --all"))(client_command(starters.install))
+_starter.command("install", epilog=examples("yunmo starter install all-MiniLM-L6-v2", "yunmo starter install --all"))(
+    client_command(starters.install)
+)
 
 _key = _group("key", "API keys of projects.\n\n项目的接口密钥。")
 _key.command(
     "create",
-    epilog=examples("yunmo key create --project acme", "yunmo key create --project acme --name ci --scope infer --scope read --scope write --json"),
+    epilog=examples(
+        "yunmo key create --project acme", "yunmo key create --project acme --name ci --scope infer --scope read --scope write --json"
+    ),
 )(client_command(keys.create))
 _key.command("list", epilog=examples("yunmo key list", "yunmo key list --project acme --json"))(client_command(keys.list_keys))
 _key.command("revoke", epilog=examples("yunmo key revoke 3f2a…"))(client_command(keys.revoke))

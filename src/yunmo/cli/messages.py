@@ -18,11 +18,17 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "too_slow": ("{url} did not answer within {seconds:.0f} s.", "{url} 在 {seconds:.0f} 秒内没有应答。"),
     "not_yunmo": ("{url} answers, but not like Yunmo (HTTP {status}).", "{url} 有应答，但不是云模（HTTP {status}）。"),
     "nothing": ("Nothing here yet.", "暂无内容。"),
-    "key_made": ("Key {id} for project {project} ({scopes}). It is shown this once:", "项目 {project} 的密钥 {id}（{scopes}）。只显示这一次："),
+    "key_made": (
+        "Key {id} for project {project} ({scopes}). It is shown this once:",
+        "项目 {project} 的密钥 {id}（{scopes}）。只显示这一次：",
+    ),
     "key_revoked": ("Key {id} of project {project} is revoked.", "项目 {project} 的密钥 {id} 已吊销。"),
     "alias_set": ("“{name}” now leads to {repository}.", "“{name}” 现在指向 {repository}。"),
     "alias_removed": ("“{name}” leads nowhere now.", "别名 “{name}” 已删除。"),
-    "deployed": ("{name} is ready: {engine}, {tasks}. It answers at {url}/models/{name}", "{name} 已就绪：{engine}，{tasks}。调用地址：{url}/models/{name}"),
+    "deployed": (
+        "{name} is ready: {engine}, {tasks}. It answers at {url}/models/{name}",
+        "{name} 已就绪：{engine}，{tasks}。调用地址：{url}/models/{name}",
+    ),
     "deploying": ("{name} is being deployed. 'yunmo ps' shows how far it is.", "正在部署 {name}。用 “yunmo ps” 查看进度。"),
     "deploy_failed": ("{name} cannot be served: {reason}", "{name} 无法提供服务：{reason}"),
     "deploy_slow": (

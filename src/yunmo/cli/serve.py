@@ -43,8 +43,13 @@ def serve(
         level = logging.getLevelNamesMapping()[settings.log_level.upper()]
         processors: list[structlog.types.Processor] = [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level]
         processors += [structlog.processors.TimeStamper(fmt="iso"), structlog.processors.format_exc_info]
-        renderer = structlog.processors.JSONRenderer() if settings.log_format == "json" else structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback  # never the values of variables: they hold prompts
+        renderer = (
+            structlog.processors.JSONRenderer()
+            if settings.log_format == "json"
+            else structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                exception_formatter=structlog.dev.plain_traceback,  # never the values of variables: they hold prompts
+            )
         )
         structlog.configure(
             processors=[*processors, renderer],

@@ -19,7 +19,8 @@ _ANSWER_SECONDS = 60.0
 
 Url = Annotated[str | None, typer.Option(help=f"The server to speak to (default {DEFAULT_URL}).", envvar="YUNMO_URL", show_envvar=True)]
 Data = Annotated[
-    Path | None, typer.Option(help=f"The server's data directory, where the local key lies (default ./{DEFAULT_DATA}).", envvar="YUNMO_DATA")
+    Path | None,
+    typer.Option(help=f"The server's data directory, where the local key lies (default ./{DEFAULT_DATA}).", envvar="YUNMO_DATA"),
 ]
 Key = Annotated[str | None, typer.Option(help="The key to use instead of the local one.", envvar="YUNMO_KEY", show_envvar=True)]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON, for machines.")]
@@ -81,7 +82,9 @@ def client_command(function: Callable[..., None]) -> Callable[..., None]:
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
     hints = {"url": Url, "data": Data, "key": Key, "as_json": AsJson}
     defaults: dict[str, Any] = {"url": None, "data": None, "key": None, "as_json": False}
-    shared = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=hint) for name, hint in hints.items()]
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=hint) for name, hint in hints.items()
+    ]
 
     @functools.wraps(function)
     def run(*, url: str | None, data: Path | None, key: str | None, as_json: bool, **given: Any) -> None:

@@ -36,13 +36,17 @@ def push(  # noqa: PLR0913 (each parameter is an option of the command)
         api.create_repo(repository, repo_type=_checked(kind), private=private or None, exist_ok=True)
         commit = api.upload_folder(folder_path=directory, repo_id=repository, repo_type=kind, revision=branch, commit_message=message)
     url = f"{session.url}/{'datasets/' if kind == 'dataset' else ''}{repository}"
-    session.output.result({"repository": repository, "type": kind, "revision": commit.oid, "url": url}, say("pushed", directory=directory, url=url))
+    session.output.result(
+        {"repository": repository, "type": kind, "revision": commit.oid, "url": url}, say("pushed", directory=directory, url=url)
+    )
 
 
 def pull(
     session: Session,
     repository: Annotated[str, typer.Argument(metavar="REPO", help="ns/name, a bare name or an alias.")],
-    directory: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="Where to put it (default: a directory of the repository's name).")] = None,
+    directory: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="Where to put it (default: a directory of the repository's name).")
+    ] = None,
     revision: Annotated[str, typer.Option(help="A branch, tag or commit.")] = "main",
     kind: _Type = "model",
 ) -> None:
@@ -53,7 +57,9 @@ def pull(
     target = directory or Path(repository.rsplit("/", 1)[-1])
     with hub(session, f"pull {repository}") as api:
         api.snapshot_download(repository, repo_type=_checked(kind), revision=revision, local_dir=target)
-    session.output.result({"repository": repository, "type": kind, "directory": str(target)}, say("pulled", repository=repository, directory=target))
+    session.output.result(
+        {"repository": repository, "type": kind, "directory": str(target)}, say("pulled", repository=repository, directory=target)
+    )
 
 
 @contextmanager

@@ -106,7 +106,7 @@ class LargeFileStore:
             else:
                 found = await asyncio.to_thread(_sha256_of, beside)
             if found != file.sha256:
-                raise InternalError(f"The stored file {file.sha256} is damaged. Restore it from a backup, or upload it again.")
+                raise InternalError(f"The stored file {file.sha256} is damaged. Restore it from a backup.")
             await asyncio.to_thread(beside.replace, path)
         finally:
             beside.unlink(missing_ok=True)

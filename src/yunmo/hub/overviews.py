@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 
+from yunmo.core.errors import YunmoError
 from yunmo.hub import cards, formats
 from yunmo.hub.files import Files, Page
 from yunmo.hub.history import MAIN
@@ -26,6 +28,7 @@ _NOT_DOCUMENTS = frozenset({"tokenizer.json", "vocab.json"})
 _GGUF_STEPS = (1 << 20, 1 << 23, 1 << 26)
 _SHARDS_LIMIT = 200
 _CAUGHT_UP_AT_ONCE = 100
+_log = structlog.get_logger()
 _KEPT_CONFIG = ("architectures", "model_type", "auto_map", "quantization_config")
 
 
@@ -39,7 +42,11 @@ class Overviews:
     async def refresh(self, repository: Repository) -> Overview:
         """The overview of the newest revision of `main`; it is kept."""
         page = await self.files.all(repository, "main")
-        overview = await self.of(repository, page)
+        try:
+            overview = await self.of(repository, page)
+        except (FileNotFoundError, YunmoError) as error:  # one damaged repository must not break every list
+            _log.warning("overview_failed", repository=repository.full_name, commit=page.commit.oid, error=str(error))
+            overview = Overview(commit=page.commit.oid)
         await self.database.write(lambda connection: store.put(connection, repository.id, overview))
         return overview
 

@@ -75,8 +75,7 @@ class DeploymentView(msgspec.Struct, frozen=True):
     restarts: int
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(msgspec.Struct, frozen=True):
     """A model that answers: its deployment's name and what stands behind it at the moment."""
 
     name: str

@@ -4,8 +4,8 @@ Raw ASGI: nothing here reads the database or builds objects that the handler doe
 """
 
 import asyncio
+import random
 import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
@@ -100,7 +100,7 @@ class App:
             elif name in {b"x-request-id", b"x-amzn-trace-id"} and not request.id:
                 request.id = _clean_id(value)
         if not request.id:
-            request.id = secrets.token_hex(12)
+            request.id = _new_id()
         request.principal = ANONYMOUS if token is None or not checks_key else await self._principal(token)
 
     async def _principal(self, header: bytes) -> Principal:
@@ -173,8 +173,12 @@ class _Watch:
 def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name in {b"x-request-id", b"x-amzn-trace-id"}:
-            return _clean_id(value) or secrets.token_hex(12)
-    return secrets.token_hex(12)
+            return _clean_id(value) or _new_id()
+    return _new_id()
+
+
+def _new_id() -> str:
+    return f"{random.getrandbits(96):024x}"
 
 
 def _clean_id(value: bytes) -> str:

@@ -1,9 +1,7 @@
 """A request as handlers see it: who asks, the path's parameters, and a body that cannot grow past its limit."""
 
 import builtins
-import tempfile
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec

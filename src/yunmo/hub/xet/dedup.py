@@ -44,7 +44,11 @@ class Dedup:
         tables = await self._reader.tables(ranges.keys())
         expires_at = self._signer.expiry(_WEEK_SECONDS)
         key = self._signer.key_for(f"dedup {ticket.project} {expires_at // _WEEK_SECONDS}")
-        offers = [Offer(xorb, tables[xorb], merged(found)) for xorb, found in ranges.items() if xorb in tables]
+        offers = [
+            Offer(xorb, tables[xorb], merged(found))
+            for xorb, found in ranges.items()
+            if xorb in tables and xorb not in self._reader.damaged
+        ]
         return await asyncio.get_running_loop().run_in_executor(self._reader.worker, write_offer, offers, key, expires_at)
 
 

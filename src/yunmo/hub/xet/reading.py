@@ -53,6 +53,8 @@ class Reader:
     def __init__(self, database: Database, blobs: ObjectStore) -> None:
         self._database = database
         self._blobs = blobs
+        self.damaged: set[bytes] = set()
+        """Xorbs that were found damaged: they are offered to nobody, and the next upload of one replaces it."""
         self._tables: OrderedDict[bytes, ChunkTable] = OrderedDict()
         self._scratch = np.empty(_PIECE_BYTES + CHUNK_LIMIT_BYTES, np.uint8)
         self.worker = ThreadPoolExecutor(1, thread_name_prefix="xet")
@@ -125,6 +127,7 @@ class Reader:
             data = await self._blobs.get(xorb_key(name), start, end) if path is None else b""
             unpacked = await loop.run_in_executor(self.worker, self._unpack, piece, path or data)
         except (InvalidRequest, FileNotFoundError) as error:
+            self.damaged.add(piece.xorb)
             raise InternalError(
                 f"The stored xorb {name} is damaged: {error} Restore it from a backup, or upload the file again."
             ) from error

@@ -47,15 +47,19 @@ class Uploads:
 
     async def xorb(self, name: str, pieces: AsyncIterator[bytes]) -> bool:
         """Take in one xorb; False if it was there already. Raises InvalidRequest if it is not what its name says."""
-        digest_of(name)
+        digest = digest_of(name)
         check = XorbCheck()
         async with staged(self._blobs.staging, "xorb") as path:
             size = await receive(pieces, path, check.feed, limit=XORB_LIMIT_BYTES, executor=self._reader.worker)
             table = await self._in_worker(check.finish, name)
             async with self._turns.turn(name):
-                if await self._database.read(lambda connection: store.has_xorb(connection, name)):
+                is_there = await self._database.read(lambda connection: store.has_xorb(connection, name))
+                if is_there and digest not in self._reader.damaged:
                     return False
+                if digest in self._reader.damaged:
+                    await self._blobs.delete(xorb_key(name))
                 await self._blobs.put_file(xorb_key(name), path)
+                self._reader.damaged.discard(digest)
                 packed = table.pack()
                 await self._database.write(lambda connection: store.add_xorb(connection, name, size, packed))
         return True
