@@ -37,7 +37,11 @@ class Running:
 
     def async_client(self, **options: Any) -> httpx.AsyncClient:
         return httpx.AsyncClient(
-            base_url=self.url, headers=self.headers, timeout=60, limits=httpx.Limits(max_connections=500, max_keepalive_connections=500), **options
+            base_url=self.url,
+            headers=self.headers,
+            timeout=60,
+            limits=httpx.Limits(max_connections=500, max_keepalive_connections=500),
+            **options,
         )
 
     def deploy(self, model: str, name: str | None = None, **fields: Any) -> dict[str, Any]:

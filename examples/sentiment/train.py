@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import ModelCard
+from reviews import LABELS, Sentence, load_reviews
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -21,8 +22,6 @@ from transformers import (
     PreTrainedTokenizerBase,
     get_linear_schedule_with_warmup,
 )
-
-from reviews import LABELS, Sentence, load_reviews
 
 SEED = 20261123
 SENTENCES = 6000

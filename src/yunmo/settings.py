@@ -4,7 +4,6 @@ Environment beats file; `YUNMO_SERVING__IDLE_SECONDS=600` sets `[serving] idle_s
 Each field's description is its documentation: `docs/reference/settings.md` is generated from here.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -123,18 +122,3 @@ def load_settings(file: Path | None = None, **given: Any) -> Settings:
         raise SettingsError("These settings cannot be used (see docs/reference/settings.md):\n" + "\n".join(lines)) from error
     except ValueError as error:
         raise SettingsError(f"{file or 'yunmo.toml'} is not valid TOML: {error}") from error
-
-
-def default_url() -> str:
-    """The server that client commands speak to when they are told none: `YUNMO_URL`, else this machine."""
-    return os.environ.get("YUNMO_URL", "http://127.0.0.1:8000")
-
-
-def default_data() -> Path:
-    """Where client commands look for the local key when they are told nothing: `YUNMO_DATA`, else `./yunmo-data`."""
-    return Path(os.environ.get("YUNMO_DATA", "yunmo-data"))
-
-
-def client_key() -> str | None:
-    """The key in the environment that client commands use: `YUNMO_KEY`."""
-    return os.environ.get("YUNMO_KEY")

@@ -30,6 +30,8 @@ def test_the_exported_family_computes_what_the_reference_does(family, head, tmp_
         assert encoding.ids == inputs["input_ids"][0].tolist()
         found = encoder.network.forward(encoding.ids, encoder.types(encoding), *names)
         for name, values in zip(names, found, strict=True):
-            np.testing.assert_allclose(values, expected[name][0].numpy(), atol=1e-4, rtol=1e-4)
+            reference = expected[name][0].numpy()
+            # MobileBERT has no normalisation: random weights make numbers of a hundred thousand
+            np.testing.assert_allclose(values, reference, atol=1e-4 * (abs(reference).max() if family == "mobilebert" else 1), rtol=1e-4)
     assert encoder.facts.is_verified
     assert encoder.facts.relative_error < 1e-5

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import pickle
 import resource
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -451,6 +452,17 @@ def test_paths_info_takes_forms_and_json_and_leaves_out_what_is_missing(http, re
     assert [each["path"] for each in http.post("/api/models/acme/open/paths-info/main", json={"paths": ["config.json"]}).json()] == [
         "config.json"
     ]
+
+
+def test_a_pickle_is_marked_and_one_in_disguise_is_called_unsafe(http, served):
+    async def make():
+        made = await served.hub.repositories.create(ACME, "model", "acme/pickles")
+        await push(served.hub, made, {"a.bin": pickle.dumps({}), "b.safetensors": pickle.dumps({}), "c.txt": b"text"})
+
+    served.run(make())
+    listed = http.get("/api/models/acme/pickles/tree/main?expand=true").json()
+    statuses = {each["path"]: each["securityFileStatus"]["status"] for each in listed}
+    assert statuses == {".gitattributes": "safe", "a.bin": "suspicious", "b.safetensors": "unsafe", "c.txt": "safe"}
 
 
 def pages(http, path):

@@ -1,9 +1,5 @@
 """`yunmo doctor`: what this machine and this server have, what is wrong, and how to mend it."""
 
-import platform
-import shutil
-import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -73,6 +69,8 @@ def _server(session: Session) -> Iterator[Finding]:
 
 def _port(session: Session) -> Iterator[Finding]:
     """Whether a server could be started here."""
+    import socket
+
     address = urlsplit(session.url)
     if address.hostname not in {"127.0.0.1", "localhost"}:
         return
@@ -123,6 +121,8 @@ def _engines(_session: Session) -> Iterator[Finding]:
 
 
 def _processor(_session: Session) -> Iterator[Finding]:
+    import platform
+
     import psutil
 
     cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
@@ -168,6 +168,8 @@ def _memory(_session: Session) -> Iterator[Finding]:
 
 
 def _disk(session: Session) -> Iterator[Finding]:
+    import shutil
+
     directory = session.data.resolve()
     while not directory.exists():
         directory = directory.parent
@@ -181,6 +183,8 @@ def _disk(session: Session) -> Iterator[Finding]:
 
 def _isolation(_session: Session) -> Iterator[Finding]:
     """Whether model workers are cut off from the network; tried in a process of its own, which it would change."""
+    import subprocess
+
     program = "import sys; from yunmo.runtime.sandbox import enter_sandbox; sys.exit(0 if enter_sandbox(None) else 3)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60, check=False)  # noqa: S603 (our own program)
     if done.returncode == 0:

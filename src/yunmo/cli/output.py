@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,12 +10,18 @@ from typing import Any
 import typer
 
 from yunmo.cli.messages import say
+from yunmo.core.errors import YunmoError
 
 _PLAIN_WIDTH = 1000
+_QUIET_SECONDS = 2.0
 
 
 class Failed(Exception):
-    """The command could not do what was asked; the message is for the person who asked."""
+    """The command could not do what was asked; the message is for the person who asked, the code for machines."""
+
+    def __init__(self, message: str, code: str = "failed") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Output:
@@ -53,11 +60,11 @@ class Output:
             yield _plain_lines(title)
 
 
-def fail(error: Exception, *, as_json: bool) -> typer.Exit:
+def fail(error: Failed | YunmoError, *, as_json: bool) -> typer.Exit:
     """Tell why a command failed; the exit to raise."""
-    message = getattr(error, "message", None) or str(error)
+    message = error.message if isinstance(error, YunmoError) else str(error)
     if as_json:
-        typer.echo(_json({"error": {"code": getattr(error, "code", "failed"), "message": message}}))
+        typer.echo(_json({"error": {"code": error.code, "message": message}}))
     else:
         typer.secho(message, fg=typer.colors.RED, err=True)
     return typer.Exit(1)
@@ -108,11 +115,12 @@ def _moving_line(title: str) -> Iterator[Callable[[str, float], None]]:
 
 
 def _plain_lines(title: str) -> Callable[[str, float], None]:
-    told: set[str] = set()
+    next_at = 0.0
 
     def tell(what: str, share: float) -> None:
-        if what not in told:
-            told.add(what)
+        nonlocal next_at
+        if time.monotonic() >= next_at:
+            next_at = time.monotonic() + _QUIET_SECONDS
             typer.echo(f"{title}: {what} ({share:.0%})", err=True)
 
     return tell

@@ -68,7 +68,11 @@ class Session:
         except ValueError:
             raise Failed(say("not_yunmo", url=self.url, status=reply.status_code)) from None
         if reply.is_error:
-            raise Failed(_message(answer) or say("not_yunmo", url=self.url, status=reply.status_code))
+            said = answer.get("error") if isinstance(answer, dict) else None
+            if isinstance(said, dict) and "message" in said:
+                raise Failed(str(said["message"]), str(said.get("code") or "failed"))
+            # the Hugging Face routes say {"error": "…"}
+            raise Failed(said if isinstance(said, str) else say("not_yunmo", url=self.url, status=reply.status_code))
         return answer
 
 
@@ -96,15 +100,10 @@ def client_command(function: Callable[..., None]) -> Callable[..., None]:
     parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own] + shared
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {each.name: each.annotation for each in parameters}
-    del run.__wrapped__  # type: ignore[attr-defined]
+    del run.__wrapped__
     return run
 
 
 def examples(*lines: str) -> str:
     """A command's epilog: each example on a line of its own."""
     return "\n\n".join(["Examples:", *(f"$ {line.replace('[', chr(92) + '[')}" for line in lines)])
-
-
-def _message(answer: Any) -> str:
-    error = answer.get("error") if isinstance(answer, dict) else None
-    return str(error.get("message") if isinstance(error, dict) else error or "")

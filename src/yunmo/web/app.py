@@ -14,7 +14,7 @@ import structlog
 from starlette.responses import Response
 
 from yunmo.cloud.cloud import Cloud
-from yunmo.core.errors import InternalError, NotFound, Unauthenticated, YunmoError
+from yunmo.core.errors import Forbidden, InternalError, NotFound, Unauthenticated, YunmoError
 from yunmo.core.identity import ANONYMOUS, Principal
 from yunmo.web.metrics import Metrics
 from yunmo.web.request import ClientGone, Request
@@ -27,6 +27,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _WATCH_AFTER_SECONDS = 0.02
 """Most answers are quicker than this; only slower ones pay for watching whether their client is still there."""
 
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:=;-]{1,128}")
 _log = structlog.get_logger()
 
@@ -72,6 +73,8 @@ class App:
         watch = _Watch(body)
         try:
             await self._identify(request, checks_key=route.checks_key)
+            if route.method not in _SAFE_METHODS:
+                _refuse_other_sites(request.scope)
             if route.scope is not None:
                 request.principal.require(route.scope)
             return await route.handler(request)
@@ -168,6 +171,26 @@ class _Watch:
         self.has_fired = True
         if self._task is not None:
             self._task.cancel()
+
+
+def _refuse_other_sites(scope: Scope) -> None:
+    """Raise Forbidden for a request that a web page of another site made a browser send.
+
+    Only browsers send these headers, and pages cannot change them; other clients send none and pass.
+    """
+    origin, is_cross_site = b"", False
+    hosts: set[bytes] = set()
+    for name, value in scope["headers"]:
+        if name == b"origin":
+            origin = value.lower()
+        elif name in {b"host", b"x-forwarded-host"}:
+            hosts.update(part.strip().lower() for part in value.split(b","))
+        elif name == b"sec-fetch-site":
+            is_cross_site = value.strip().lower() == b"cross-site"
+    if is_cross_site or (origin and origin.partition(b"://")[2] not in hosts):
+        raise Forbidden(
+            "Web pages of other sites may not change or run anything here. Send the request from a program, or from a page of this server."
+        )
 
 
 def _request_id(scope: Scope) -> str:

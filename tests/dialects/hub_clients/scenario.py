@@ -21,6 +21,7 @@ api = HfApi()
 endpoint = os.environ["HF_ENDPOINT"]
 work = Path(tempfile.mkdtemp())
 name = sys.argv[1]
+WEIGHTS = os.urandom(700_000)
 
 
 def step(text):
@@ -62,11 +63,20 @@ def upload(repo):
     (folder / "config.json").write_text('{"architectures": ["BertForSequenceClassification"], "model_type": "bert"}')
     (folder / "sub" / "notes.txt").write_text("notes")
     (folder / "empty.txt").write_text("")
+    (folder / "weights.bin").write_bytes(WEIGHTS)
     info = api.upload_folder(folder_path=folder, repo_id=repo)
     assert info.commit_url.startswith(f"{endpoint}/{repo}/commit/")
     assert info.oid == api.model_info(repo).sha
     api.upload_file(path_or_fileobj=io.BytesIO(b"in memory"), path_in_repo="memory.txt", repo_id=repo)
-    assert set(api.list_repo_files(repo)) == {".gitattributes", "README.md", "config.json", "sub/notes.txt", "empty.txt", "memory.txt"}
+    assert set(api.list_repo_files(repo)) == {
+        ".gitattributes",
+        "README.md",
+        "config.json",
+        "sub/notes.txt",
+        "empty.txt",
+        "memory.txt",
+        "weights.bin",
+    }
     step("upload_folder and upload_file bring every file, with its README checked")
 
 
@@ -82,6 +92,7 @@ def download(repo):
     assert list((work / "cache").glob("**/.no_exist/*/nothing.txt")), "the missing file should be remembered"
     whole = Path(snapshot_download(repo, cache_dir=work / "cache"))
     assert (whole / "empty.txt").read_bytes() == b""
+    assert (whole / "weights.bin").read_bytes() == WEIGHTS
     assert (whole / "memory.txt").read_bytes() == b"in memory"
     step("downloads work and what is missing has the proper error")
 

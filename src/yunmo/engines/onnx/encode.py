@@ -51,9 +51,10 @@ class Tokens:
             encoding = self._truncating(strategy, limit, stride).encode(text, pair)
         except Exception as error:  # boundary: the Rust library raises bare Exceptions
             raise InvalidRequest(f"The text cannot be cut to windows of {limit} tokens that overlap by {stride} ({error}).") from error
-        if len(encoding.ids) > limit:  # it does not cut where nothing would be left
+        windows = [encoding, *encoding.overflowing]
+        if any(len(window.ids) > limit for window in windows):  # the library cuts wrongly where only special tokens fit
             raise InvalidRequest(f"A window of {limit} tokens is too short for what must be in each. Make it longer, or the text shorter.")
-        return [encoding, *encoding.overflowing]
+        return windows
 
     def words(self, text: str) -> list[int]:
         """The ids of the text alone, without special tokens."""
