@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 clients: $(CLIENTS) ## Make the environments of older clients that the tests run
 
-$(CLIENTS): $(STAMP) scripts/clients.py clients.toml
+$(CLIENTS): $(STAMP) scripts/clients.py scripts/clients.toml
 	$(BIN)/python scripts/clients.py
 	@touch $@
 

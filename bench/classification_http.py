@@ -18,6 +18,7 @@ import warnings
 from pathlib import Path
 
 import httpx
+
 from harness import ROOT, free_port, keep, load, medians, program
 
 CACHE = ROOT / "bench" / ".cache" / "sentiment"
@@ -30,6 +31,7 @@ sys.path.insert(0, str(ROOT / "examples" / "sentiment"))
 def main() -> None:
     from huggingface_hub import HfApi
     from reviews import load_reviews
+
     from running import running_server
 
     warnings.simplefilter("ignore")
@@ -85,9 +87,10 @@ def _trained() -> Path:
     if not (CACHE / "model.safetensors").exists():
         import torch
         from reviews import LABELS, load_reviews
-        from starter_models import minilm_directory
         from train import SEED, SENTENCES, train
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+        from starter_models import minilm_directory
 
         torch.manual_seed(SEED)
         random.seed(SEED)

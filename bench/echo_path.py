@@ -1,6 +1,6 @@
 """The whole path without a model: key, limits, admission, router, wire, worker and back, beside bare uvicorn + msgspec.
 
-    python bench/echo_path.py [--rounds 3] [--seconds 5]
+python bench/echo_path.py [--rounds 3] [--seconds 5]
 """
 
 import argparse

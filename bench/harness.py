@@ -43,7 +43,13 @@ def machine() -> dict[str, Any]:
 def keep(name: str, command: str, figures: dict[str, Any]) -> None:
     """Write a result where the report finds it, and print it."""
     RESULTS.mkdir(parents=True, exist_ok=True)
-    result = {"name": name, "command": command, "at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine(), "figures": figures}
+    result = {
+        "name": name,
+        "command": command,
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "figures": figures,
+    }
     (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(figures, indent=2))
 
@@ -56,8 +62,10 @@ def load(url: str, clients: int, seconds: float, bodies: Sequence[dict[str, Any]
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         lines = ",\n".join(json.dumps(json.dumps(body)) for body in bodies)
         sent = "\n".join(f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in headers.items())
-        script.write(f'local bodies = {{\n{lines}\n}}\nlocal at = 0\nwrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n{sent}\n')
-        script.write('function request()\n  at = at % #bodies + 1\n  return wrk.format(nil, nil, nil, bodies[at])\nend\n')
+        script.write(
+            f'local bodies = {{\n{lines}\n}}\nlocal at = 0\nwrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n{sent}\n'
+        )
+        script.write("function request()\n  at = at % #bodies + 1\n  return wrk.format(nil, nil, nil, bodies[at])\nend\n")
         script.flush()
         command = [wrk, "-t1", f"-c{clients}", f"-d{seconds:g}s", "--latency", "--timeout", "60s", "-s", script.name, url]
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -65,7 +73,12 @@ def load(url: str, clients: int, seconds: float, bodies: Sequence[dict[str, Any]
     if rate is None:
         raise SystemExit(f"wrk said:\n{text}")
     failed = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
-    return {"requests_per_second": float(rate[1]), "p50_ms": _percentile(text, 50), "p99_ms": _percentile(text, 99), "failed": int(failed[1]) if failed else 0}
+    return {
+        "requests_per_second": float(rate[1]),
+        "p50_ms": _percentile(text, 50),
+        "p99_ms": _percentile(text, 99),
+        "failed": int(failed[1]) if failed else 0,
+    }
 
 
 def medians(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -74,7 +87,9 @@ def medians(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def program(arguments: Sequence[str], url: str, environment: dict[str, str] | None = None, seconds: float = 120) -> Iterator[subprocess.Popen[bytes]]:
+def program(
+    arguments: Sequence[str], url: str, environment: dict[str, str] | None = None, seconds: float = 120
+) -> Iterator[subprocess.Popen[bytes]]:
     """A server of another kind, ready once `url` answers."""
     import httpx
 

@@ -1,6 +1,6 @@
 """From the start of the command to a healthy server, and its memory without models.
 
-    python bench/start.py [--rounds 5]
+python bench/start.py [--rounds 5]
 """
 
 import argparse
@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import psutil
+
 from harness import keep
 
 

@@ -93,7 +93,13 @@ async def _open_services(settings: Settings, data: Path, database: Database) -> 
     limits = Limits(settings.limits.requests_per_minute, settings.limits.tokens_per_minute, settings.limits.concurrent_requests)
     tenancy = await open_tenancy(database, _secret(data / "secrets" / "pepper"), default_limits=limits)
     key = await _admin_key(settings, data, tenancy)
-    hub = Hub(database, _blobs(settings, data), _secret(data / "secrets" / "signing"), large_file_bytes=settings.hub.large_file_bytes)
+    hub = Hub(
+        database,
+        _blobs(settings, data),
+        _secret(data / "secrets" / "signing"),
+        large_file_bytes=settings.hub.large_file_bytes,
+        cas_epoch=settings.hub.cas_epoch,
+    )
     hardware = find_hardware()
     memory = MemoryBudget(settings.serving.memory_bytes or int(hardware.memory_bytes * _MEMORY_SHARE))
     world = World(
@@ -121,7 +127,10 @@ async def _open_services(settings: Settings, data: Path, database: Database) -> 
     )
     inference = Inference(deployments, tenancy, settings.serving.request_seconds, settings.serving.cold_wait_seconds)
     system = System(hardware, memory, database.dialect, lambda: tuple(plugins.engines()))
-    loops = [asyncio.create_task(each, name=name) for name, each in (("tenancy", tenancy.run()), ("deployments", deployments.run()))]
+    loops = [
+        asyncio.create_task(each, name=name)
+        for name, each in (("tenancy", tenancy.run()), ("hub", hub.run()), ("deployments", deployments.run()))
+    ]
     try:
         yield Cloud(hub=hub, deployments=deployments, inference=inference, tenancy=tenancy, system=system), key
     finally:
@@ -172,7 +181,7 @@ def _write_secret(file: Path, content: bytes) -> None:
 def _blobs(settings: Settings, data: Path) -> ObjectStore:
     storage = settings.storage
     if storage.blobs is None:
-        return DirectoryStore(data / "objects")
+        return DirectoryStore(data)
     location = S3Location(
         storage.blobs,
         endpoint=storage.s3_endpoint,

@@ -49,7 +49,9 @@ class HubSettings(_Group):
     """The registry of models and data sets."""
 
     large_file_bytes: int = Field(10 * 1024 * 1024, ge=1, description="Files from this size on travel through Xet or LFS.")
-    commit_body_bytes: int = Field(150 * 1024 * 1024, ge=1024, description="Largest body of one commit request.")
+    cas_epoch: int = Field(
+        1, ge=1, description="Raise it by one after a backup was restored: clients then forget which chunks they have sent."
+    )
 
 
 class ServingSettings(_Group):

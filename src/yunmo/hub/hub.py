@@ -1,8 +1,12 @@
 """Hub: the repositories of models and data sets, with everything that can be done to them."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
+import structlog
+
+from yunmo.core.errors import YunmoError
 from yunmo.hub.access import Access
 from yunmo.hub.blobs import Blobs
 from yunmo.hub.commits import Commits
@@ -20,6 +24,9 @@ from yunmo.storage.blobs import ObjectStore
 from yunmo.storage.database import Database
 from yunmo.storage.tables import now
 
+_COLLECT_SECONDS = 3600.0
+_log = structlog.get_logger()
+
 LARGE_FILE_BYTES = 10_000_000
 """Files of at least this size are stored as large files unless a setting says otherwise."""
 
@@ -35,8 +42,9 @@ class Hub:
         clock: Callable[[], datetime] = now,
         *,
         large_file_bytes: int = LARGE_FILE_BYTES,
+        cas_epoch: int = 1,
     ) -> None:
-        self.large = LargeFileStore(database, blobs, secret)
+        self.large = LargeFileStore(database, blobs, secret, epoch=cas_epoch)
         self.blobs = Blobs(database, blobs, clock)
         self.repositories = Repositories(database, self.blobs, clock)
         self.refs = Refs(database, clock)
@@ -49,3 +57,21 @@ class Hub:
         self.overviews = Overviews(database, self.files)
         self.models = Models(database, self.files, self.overviews)
         self.garbage = Garbage(database, self.blobs, clock)
+
+    async def run(self) -> None:
+        """Collect garbage every hour, until cancelled; download counts are written at the end."""
+        try:
+            while True:
+                await asyncio.sleep(_COLLECT_SECONDS)
+                await self._collect()
+        finally:
+            await self.downloads.write()
+            self.large.close()
+
+    async def _collect(self) -> None:
+        try:
+            small, large = await self.garbage.collect(), await self.large.collect()
+        except YunmoError as error:
+            _log.warning("garbage_not_collected", error=error.message)
+            return
+        _log.info("garbage_collected", small_objects=small, large_objects=large)
