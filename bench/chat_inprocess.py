@@ -47,10 +47,10 @@ def main() -> None:
     assert offer is not None
     plan = msgspec.structs.replace(offer.plan, slots=options.chats, context_tokens=1024)
     with tempfile.TemporaryDirectory() as derived:
-        engine = kind.load(directory, Path(derived), plan, _silent)
+        engine = kind.load(directory, Path(derived), plan, silent)
     assert isinstance(engine, LlamaCppEngine)
     ways: dict[str, Callable[[int], Round]] = {
-        "bare xllamacpp": lambda seed: _bare(engine, options, seed),
+        "bare xllamacpp": lambda seed: bare(engine, options, seed),
         "our engine": lambda seed: asyncio.run(_ours(engine, options, seed)),
     }
     found: dict[str, list[Round]] = {name: [] for name in ways}
@@ -63,7 +63,7 @@ def main() -> None:
     _report(found, options)
 
 
-def _silent(step: str, share: float) -> None:
+def silent(step: str, share: float) -> None:
     """Tell nobody about loading."""
     del step, share
 
@@ -77,11 +77,11 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _question(number: int, seed: int) -> str:
+def question(number: int, seed: int) -> str:
     return f"Tell me something long about {TOPICS[(number + seed) % len(TOPICS)]} and about the number {number + 100 * seed}."
 
 
-def _bare(engine: LlamaCppEngine, options: argparse.Namespace, seed: int) -> Round:
+def bare(engine: LlamaCppEngine, options: argparse.Namespace, seed: int) -> Round:
     """The library as its documentation shows it: a thread per chat, chunks as dictionaries to a callback that only looks at the time."""
     library = engine._server._server  # noqa: SLF001 - the very same loaded model
     firsts: list[float] = []
@@ -98,7 +98,7 @@ def _bare(engine: LlamaCppEngine, options: argparse.Namespace, seed: int) -> Rou
 
         library.handle_chat_completions(
             {
-                "messages": [{"role": "user", "content": _question(number, 2 * seed)}],
+                "messages": [{"role": "user", "content": question(number, 2 * seed)}],
                 "max_tokens": options.tokens,
                 "logit_bias": [[END_OF_TURN, -100.0]],
                 "stream": True,
@@ -114,7 +114,7 @@ def _bare(engine: LlamaCppEngine, options: argparse.Namespace, seed: int) -> Rou
         thread.start()
     for thread in threads:
         thread.join()
-    return _round(start, processor, sum(counts), firsts)
+    return round_of(start, processor, sum(counts), firsts)
 
 
 async def _ours(engine: LlamaCppEngine, options: argparse.Namespace, seed: int) -> Round:
@@ -125,7 +125,7 @@ async def _ours(engine: LlamaCppEngine, options: argparse.Namespace, seed: int) 
     async def chat(number: int) -> int:
         sampling = Sampling(max_tokens=options.tokens, logit_bias={str(END_OF_TURN): -100.0})
         first = True
-        async for item in engine.stream(Chat(messages=(Message("user", _question(number, 2 * seed + 1)),), sampling=sampling)):
+        async for item in engine.stream(Chat(messages=(Message("user", question(number, 2 * seed + 1)),), sampling=sampling)):
             if isinstance(item, Usage):
                 return item.output_tokens
             if first:
@@ -134,10 +134,10 @@ async def _ours(engine: LlamaCppEngine, options: argparse.Namespace, seed: int) 
         return 0
 
     counts = await asyncio.gather(*(chat(number) for number in range(options.chats)))
-    return _round(start, processor, sum(counts), firsts)
+    return round_of(start, processor, sum(counts), firsts)
 
 
-def _round(start: float, processor: float, tokens: int, firsts: list[float]) -> Round:
+def round_of(start: float, processor: float, tokens: int, firsts: list[float]) -> Round:
     return Round(
         tokens / (time.perf_counter() - start),
         1000 * (time.process_time() - processor) / tokens,

@@ -24,6 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
+from harness import keep
+
 MEGABYTE = 1_000_000
 QUIET = {"HF_HUB_DISABLE_UPDATE_CHECK": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 CLIENT = """
@@ -143,22 +145,27 @@ def main() -> None:
         write_weights(weights, arguments.megabytes)
         with served(root / "server") as server:
             resting = server.status_kilobytes("VmRSS")
+            figures: dict[str, object] = {"megabytes": arguments.megabytes}
             for action, name in (("push", "up"), ("pull", "down")):
                 busy, client = server.processor_seconds(), children_seconds()
                 seconds = transfer(
                     server, server.url, root / f"home-{action}", action, "bench/first", weights if action == "push" else root / "out"
                 )
                 busy, client = server.processor_seconds() - busy, children_seconds() - client
+                figures[f"{name}, MB/s"] = round(arguments.megabytes / seconds)
                 print(
                     f"{name}: {arguments.megabytes / seconds:.0f} MB/s ({seconds:.1f} s, processor seconds: server {busy:.1f}, client {client:.1f})",
                     flush=True,
                 )
             if (root / "out" / "model.safetensors").stat().st_size != weights.stat().st_size:
                 sys.exit("the file came back with another size")
+            figures["server memory growth, MB"] = round((server.status_kilobytes("VmHWM") - resting) / 1000)
             print(f"server memory: {(server.status_kilobytes('VmHWM') - resting) / 1000:.0f} MB above its {resting / 1000:.0f} MB at rest")
             started = time.perf_counter()
             sent = count_sent(server, root / "home-second", "bench/second", weights)
             print(f"second push: {sent:,} bytes = {sent / weights.stat().st_size:.3%} in {time.perf_counter() - started:.1f} s")
+            figures["second push from a fresh client, share of the bytes sent"] = f"{sent / weights.stat().st_size:.3%}"
+    keep("hub_transfer", "python bench/hub_transfer.py", figures)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ from yunmo.web.dialects.openai.dialect import OpenAIDialect
 from yunmo.web.guard import GuardLimits
 from yunmo.web.metrics import Metrics
 from yunmo.web.openapi import OpenApiPage
+from yunmo.web.routing import Dialect
 from yunmo.web.server import ServerLimits, serve
 
 _MEMORY_SHARE = 0.8
@@ -57,7 +58,8 @@ async def run_server(settings: Settings, on_started: Callable[[Started], None]) 
     """Serve until SIGTERM or SIGINT; then finish what is in work and return."""
     async with open_cloud(settings) as (cloud, key):
         metrics = Metrics()
-        app = App(cloud, [AdminDialect(cloud, metrics), OpenAIDialect(cloud), HuggingFaceDialect(cloud), HubDialect(cloud)], metrics)
+        dialects: list[Dialect] = [AdminDialect(cloud, metrics), OpenAIDialect(cloud), HuggingFaceDialect(cloud), HubDialect(cloud)]
+        app = App(cloud, dialects, metrics, settings.http.public_url)
         app.router.include(OpenApiPage(app.router))
 
         def started(port: int) -> None:

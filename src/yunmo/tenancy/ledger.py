@@ -94,13 +94,12 @@ class Ledger:
     async def flush(self) -> None:
         """Write what was counted. When it raises, the same flush is tried again by the next call."""
         async with self._turn:
-            while self._flushing is not None or self._counting:
-                if self._flushing is None:
-                    self._flushing = (secrets.token_hex(16), [_row(key, sums) for key, sums in sorted(self._counting.items())])
-                    self._counting = {}
-                flush_id, rows = self._flushing
-                await self._database.write(lambda connection, flush_id=flush_id, rows=rows: store.add_usage(connection, flush_id, rows))  # type: ignore[misc]
-                self._flushing = None
+            if self._flushing is not None:
+                await self._write()
+            if self._counting:  # once only: under load there is always more, and a write costs the gateway time
+                self._flushing = (secrets.token_hex(16), [_row(key, sums) for key, sums in sorted(self._counting.items())])
+                self._counting = {}
+                await self._write()
 
     async def query(
         self,
@@ -134,6 +133,12 @@ class Ledger:
                     await self._try_flush()
             except TimeoutError:
                 _log.error("usage_lost", groups=len(self._counting))
+
+    async def _write(self) -> None:
+        assert self._flushing is not None
+        flush_id, rows = self._flushing
+        await self._database.write(lambda connection: store.add_usage(connection, flush_id, rows))
+        self._flushing = None
 
     async def _try_flush(self) -> None:
         try:

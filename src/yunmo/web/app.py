@@ -35,9 +35,10 @@ _log = structlog.get_logger()
 class App:
     """The ASGI application over all dialects."""
 
-    def __init__(self, cloud: Cloud, dialects: Sequence[Dialect], metrics: Metrics) -> None:
+    def __init__(self, cloud: Cloud, dialects: Sequence[Dialect], metrics: Metrics, public_url: str | None = None) -> None:
         self._cloud = cloud
         self._metrics = metrics
+        self._public_url = public_url.rstrip("/") if public_url else None
         self.router = Router(dialects)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,6 +49,7 @@ class App:
         started = time.perf_counter()
         body = _Body(receive)
         request = Request(scope, body.receive)
+        request.public_url = self._public_url
         raw_path = scope.get("raw_path") or scope["path"].encode()
         path = raw_path.decode("latin-1").partition("?")[0]
         match = self.router.find(scope["method"], path)

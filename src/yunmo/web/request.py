@@ -27,11 +27,15 @@ class ClientGone(YunmoError):
 
 
 class Request(StarletteRequest):
-    """One HTTP request. `params` are the path's parameters, unquoted exactly once; `id` is its X-Request-Id."""
+    """One HTTP request. `params` are the path's parameters, unquoted exactly once; `id` is its X-Request-Id.
+
+    `public_url` is the setting `http.public_url`: the base of the addresses that replies name.
+    """
 
     params: dict[str, str]
     principal: Principal = ANONYMOUS
     id: str = ""
+    public_url: str | None = None
 
     async def bytes(self, limit: int = JSON_LIMIT_BYTES) -> bytes:
         """The whole body. Raises TooLarge past `limit` bytes without reading on."""

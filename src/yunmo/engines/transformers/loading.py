@@ -1,7 +1,6 @@
 """Load a checkpoint and what goes with it, offline, without code and without pickles."""
 
 import json
-import os
 import threading
 import warnings
 from contextlib import suppress
@@ -14,14 +13,6 @@ from yunmo.core.errors import ContextTooLong, EngineFailed
 from yunmo.engines.transformers import families
 from yunmo.engines.transformers.families import Family
 
-_OFFLINE = {
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
-    # without it the library would ask a public service to convert files that are not safetensors
-    "DISABLE_SAFETENSORS_CONVERSION": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-}
 _HARMLESS_MISSING = ("pooler.", "position_ids")
 _NO_LIMIT = 1_000_000
 # these count positions from the padding's index, so that two of the configured positions are never used
@@ -35,7 +26,6 @@ class Checkpoint:
     """
 
     def __init__(self, directory: Path, family: Family, plan: Plan, progress: Progress) -> None:
-        os.environ.update(_OFFLINE)
         progress("loading the library", 0.0)
         import torch
         from transformers.utils import logging

@@ -38,11 +38,18 @@ def repository_name(request: Request) -> str:
     return f"{namespace}/{name}" if namespace else name
 
 
+_LOOPBACK = frozenset({"127.0.0.1", "::1"})
+
+
 def base_url(request: Request) -> str:
-    """This server as the client sees it, also behind a reverse proxy."""
+    """This server as the client sees it: the setting `http.public_url`, else what a proxy on this machine says, else the Host."""
+    if request.public_url is not None:
+        return request.public_url
     headers = request.headers
-    host = headers.get("x-forwarded-host", "").split(",")[0].strip() or headers.get("host", "")
-    scheme = headers.get("x-forwarded-proto", "").split(",")[0].strip() or request.scope.get("scheme", "http")
+    host, scheme = headers.get("host", ""), request.scope.get("scheme", "http")
+    if request.client is None or request.client.host in _LOOPBACK:
+        host = headers.get("x-forwarded-host", "").split(",")[0].strip() or host
+        scheme = headers.get("x-forwarded-proto", "").split(",")[0].strip() or scheme
     if not _HOST.fullmatch(host):
         server = request.scope.get("server") or ("localhost", None)
         host = f"{server[0]}:{server[1]}" if server[1] else str(server[0])

@@ -1,0 +1,58 @@
+"""Every benchmark, one after the other, and the page that shows what they found.
+
+python bench/run.py [NAME …] [--report-only]
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+
+from harness import RESULTS, ROOT
+
+BENCHMARKS = ("start", "echo_path", "hub_transfer", "chat_http", "classification_http")
+PAGE = ROOT / "docs" / "performance.md"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="which (default: all)")
+    parser.add_argument("--report-only", action="store_true", help="only write docs/performance.md from bench/results")
+    options = parser.parse_args()
+    for name in () if options.report_only else options.names or BENCHMARKS:
+        print(f"--- {name}", flush=True)
+        subprocess.run([sys.executable, str(ROOT / "bench" / f"{name}.py")], check=True)
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(page())
+    print(f"wrote {PAGE.relative_to(ROOT)}")
+
+
+def page() -> str:
+    """The results as a page: each with its command, its machine and its figures."""
+    parts = [
+        "# Measured\n",
+        (
+            "Written by `make bench` from `bench/results`. Medians; compare inside one table only. "
+            "Client, server and peer share the machine's cores.\n"
+        ),
+    ]
+    for name in BENCHMARKS:
+        path = RESULTS / f"{name}.json"
+        if path.exists():
+            parts.append(_section(json.loads(path.read_text())))
+    return "\n".join(parts)
+
+
+def _section(result: dict) -> str:
+    machine = result["machine"]
+    where = f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {', '.join(machine['instructions'])}"
+    lines = [f"## {result['name']}\n", f"`{result['command']}` · {result['at']} · {where} · load before: {machine['load_before']:.1f}\n"]
+    lines += ["| | |", "|---|---|"]
+    for label, value in result["figures"].items():
+        shown = ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else str(value)
+        lines.append(f"| {label} | {shown} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
