@@ -51,6 +51,34 @@ class _Refused(Exception):
     """Stops the parser; the connection's `refusal` says why."""
 
 
+class _Held:
+    """A transport that keeps a reply's head until its body comes, so that both leave in one system call."""
+
+    def __init__(self, transport: Any) -> None:
+        self.transport = transport
+        self._head: bytes | None = None
+
+    def write(self, data: bytes) -> None:
+        if self._head is None:
+            self._head = data
+        else:
+            self.transport.write(self._head + data)
+            self._head = b""
+
+    def release(self) -> Any:
+        """The transport itself, with nothing kept back."""
+        if self._head:
+            self.transport.write(self._head)
+            self._head = b""
+        return self.transport
+
+    def close(self) -> None:
+        self.release().close()
+
+    def is_closing(self) -> bool:
+        return bool(self.transport.is_closing())
+
+
 class GuardedCycle(RequestResponseCycle):
     """A request that is answered before its body has come ends its connection: the rest of the body is not waited for."""
 
@@ -58,7 +86,13 @@ class GuardedCycle(RequestResponseCycle):
         if self.more_body:
             # The first message must say "connection: close"; the last must leave the closing to the guard, which lingers.
             self.keep_alive = bool(self.response_started and not message.get("more_body", False))
+        elif message["type"] == "http.response.start" and any(name == b"content-length" for name, _ in message.get("headers", ())):
+            self.transport = _Held(self.transport)  # type: ignore[assignment]  # all that the cycle calls is there
+            await super().send(message)
+            return
         await super().send(message)
+        if isinstance(self.transport, _Held):
+            self.transport = self.transport.release()
 
 
 class GuardedProtocol(HttpToolsProtocol):
