@@ -35,6 +35,13 @@ def test_a_pushed_classifier_answers_by_its_repository_name(server, hub, project
     assert view["tasks"]
 
 
+def test_a_pushed_model_is_listed_before_anybody_has_called_it(server, hub, tiny_model):
+    _push(hub, tiny_model("classify"), "acme/listed")
+    with server.client() as client:
+        ids = [model["id"] for model in client.get("/v1/models").json()["data"]]
+    assert "acme/listed" in ids
+
+
 def test_an_unknown_model_is_named_in_the_error(server):
     with server.client() as client:
         reply = client.post("/models/acme/nothing", json={"inputs": "x"})

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from yunmo.core.errors import EngineFailed, Overloaded, PoisonRequest
 from yunmo.core.tasks import Classify, Label, Labels
 from yunmo.core.usage import Usage
-from yunmo.serving.router import Router, Seat, Sink
+from yunmo.serving.router import Router, Seat
 
 
 class _Worker:
@@ -37,7 +37,7 @@ class _Worker:
         receiver.finished(Usage(input_tokens=1))
 
 
-class _Sink(Sink):
+class _Sink:
     def __init__(self):
         self.chunks = []
         self.ends = []

@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -165,6 +165,13 @@ class Deployments:
             self._check_fit(spec, description)
             await self._store.save(spec)
             return self._start(spec)
+
+    async def deployable(self, principal: Principal) -> Sequence[RevisionRef]:
+        """The models of the hub that the caller may call by name though nobody has deployed them yet."""
+        if not self._auto_deploy:
+            return []
+        deployed = {runner.spec.repository for runner in self._runners.values()}
+        return [ref for ref in await self._models.list(principal) if ref.repository not in deployed]
 
     async def look_at(self, runner: Runner) -> None:
         """Find out what the runner's model can do, without loading it. Raises the reason why it cannot be served."""

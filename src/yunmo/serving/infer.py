@@ -12,7 +12,7 @@ from yunmo.core.identity import Principal
 from yunmo.core.tasks import AnyRequest, Output, Request, TextDelta, fold, task_name
 from yunmo.core.usage import Usage
 from yunmo.serving.deployments import Deployments
-from yunmo.serving.router import Flight, Sink
+from yunmo.serving.router import Flight
 from yunmo.serving.runner import Runner
 from yunmo.serving.specification import Served
 from yunmo.tenancy.ledger import UsageEvent
@@ -23,7 +23,7 @@ _ALIAS_SECONDS = 1.0
 _TOKENS_PER_REQUEST = 1
 
 
-class Answering(Sink):
+class Answering:
     """One answer on its way. Iterate over it for chunks, or take it `whole`; close it when it is not wanted any more.
 
     Leaving early stops the engine. What was used is metered in every case, by the time the engine has ended.
@@ -197,8 +197,10 @@ class Inference:
         return served_of(await self._runner(principal, model))
 
     async def models(self, principal: Principal) -> list[Served]:
-        """Every model that the caller may call by name."""
-        return [served_of(runner) for runner in self._deployments.runners() if self._deployments.is_visible(principal, runner.spec)]
+        """Every model that the caller may call by name: what is deployed, and what would be at its first call."""
+        deployed = [served_of(runner) for runner in self._deployments.runners() if self._deployments.is_visible(principal, runner.spec)]
+        pushed = await self._deployments.deployable(principal)
+        return deployed + [Served(ref.repository, ref.repository, ref.commit, (), None, "idle", ref.created, ref.project) for ref in pushed]
 
     async def begin(self, principal: Principal, model: str, request: AnyRequest, *, deadline_seconds: float | None = None) -> Answering:
         """Admit the request and send it off; every refusal is raised here, before any work."""

@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -25,14 +26,12 @@ _SMOOTHING = 0.1
 _log = structlog.get_logger()
 
 
-class Sink:
+class Sink(Protocol):
     """Who the router delivers to (an Answering): chunks, then exactly one end."""
 
-    def deliver(self, chunk: Output) -> None:
-        raise NotImplementedError
+    def deliver(self, chunk: Output) -> None: ...
 
-    def end(self, usage: Usage, error: YunmoError | None) -> None:
-        raise NotImplementedError
+    def end(self, usage: Usage, error: YunmoError | None) -> None: ...
 
 
 @dataclass(slots=True, eq=False)

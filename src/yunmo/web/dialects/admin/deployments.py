@@ -93,7 +93,7 @@ class DeploymentRoutes:
             limits=wanted.limits,
         )
         view = await self._cloud.deployments.create(principal, spec)
-        await self._audit(request, "deployment.create", view.name, {"model": wanted.model, "revision": view.revision})
+        await self._audit(request, "deployment.created", view.name, {"model": wanted.model, "revision": view.revision})
         return json_reply(view, 201)
 
     async def _list(self, request: Request) -> Response:
@@ -111,13 +111,13 @@ class DeploymentRoutes:
         if not changes:
             raise InvalidRequest("Nothing to change: give at least one of revision, replicas, pinned, options, limits.")
         view = await self._cloud.deployments.change(request.principal, request.params["name"], changes)
-        await self._audit(request, "deployment.change", view.name, {name: str(value) for name, value in changes.items()})
+        await self._audit(request, "deployment.changed", view.name, {name: str(value) for name, value in changes.items()})
         return json_reply(view)
 
     async def _delete(self, request: Request) -> Response:
         name = request.params["name"]
         await self._cloud.deployments.delete(request.principal, name)
-        await self._audit(request, "deployment.delete", name, {})
+        await self._audit(request, "deployment.deleted", name, {})
         return json_reply(Deleted(name))
 
     async def _log(self, request: Request) -> Response:
