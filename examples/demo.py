@@ -50,8 +50,8 @@ def main() -> None:
             run_steps(cloud)
             console.print(f"\nEverything answered as it should, in {time.monotonic() - began:.0f} s.", style="bold green")
             how_to_go_on(cloud, is_running=wanted.keep)
-    except (Wrong, subprocess.CalledProcessError) as error:
-        console.print(f"\nThe demo stopped: {error}", style="bold red", markup=False)
+    except Exception as error:  # boundary: a client's own error is a wrong answer, too
+        console.print(f"\nThe demo stopped: {type(error).__name__}: {error}", style="bold red", markup=False)
         console.print(f"The server's log is {data / 'server.log'}.", markup=False)
         sys.exit(1)
 
@@ -156,6 +156,8 @@ def fine_tune(cloud: Cloud, key: str) -> None:
     environment = environment_of(
         {"HF_ENDPOINT": cloud.url, "HF_TOKEN": key, "HF_HOME": str(cloud.data / "hf-train"), "TRANSFORMERS_VERBOSITY": "error"}
     )
+    if not sys.stderr.isatty():
+        environment["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     console.print("$ python examples/sentiment/train.py", style="dim")
     with timed() as seconds:
         subprocess.run([sys.executable, str(SENTIMENT / "train.py")], env=environment, check=True)

@@ -9,7 +9,7 @@ from typing import Self
 
 from yunmo.core.errors import DeadlineExceeded, ModelNotFound, RepositoryNotFound, RevisionNotFound, Unavailable, Unsupported, YunmoError
 from yunmo.core.identity import Principal
-from yunmo.core.tasks import AnyRequest, Output, Request, TextDelta, fold, task_name
+from yunmo.core.tasks import AnyRequest, Output, Request, TextDelta, TranscriptSegment, fold, task_name
 from yunmo.core.usage import Usage
 from yunmo.serving.deployments import Deployments
 from yunmo.serving.router import Flight
@@ -66,7 +66,7 @@ class Answering:
             await self.close()
         if self._error is not None:
             raise self._error
-        if len(self._chunks) == 1 and not isinstance(self._chunks[0], TextDelta):
+        if len(self._chunks) == 1 and not isinstance(self._chunks[0], TextDelta | TranscriptSegment):
             return self._chunks[0]
         return fold(self._request, self._chunks)
 
