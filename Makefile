@@ -36,7 +36,7 @@ check: $(STAMP) ## Format, lint, types, imports, unit and shape tests (under a m
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest tests/unit tests/shape
+	$(BIN)/python -m pytest -n 2 tests/unit tests/shape
 
 format: $(STAMP) ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format .

@@ -12,6 +12,7 @@ import pytest
 import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
 from schemathesis.generation import GenerationMode
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "8"))
@@ -58,14 +59,10 @@ def fuzzed(server):
 
 
 def _told(document):
-    """The description with names that exist, bodies for routes without, and query parameters."""
+    """The description with bodies for routes without, and with query parameters."""
     document = copy.deepcopy(document)
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
-            for parameter in operation["parameters"]:
-                known = KNOWN.get(parameter["name"])
-                if known:
-                    parameter["schema"] = {"anyOf": [{"enum": known}, {"enum": known}, {"type": "string", "minLength": 1}]}
             queries = QUERIES.get(path, FOLDER_QUERIES if method == "get" and path.startswith("/api/") else ())
             text = {"type": "string", "maxLength": 30}
             operation["parameters"] += [{"name": name, "in": "query", "schema": text} for name in queries]
@@ -73,6 +70,12 @@ def _told(document):
                 body = {"type": "object", "properties": dict.fromkeys(FIELDS, ANYTHING)}
                 operation["requestBody"] = {"content": {"application/json": {"schema": {"anyOf": [body, ANYTHING]}}}}
     return document
+
+
+def _paths(operation):
+    """Values for the parameters in the path: mostly names that exist, else any text."""
+    any_text = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
+    return st.fixed_dictionaries({each.name: st.sampled_from(KNOWN.get(each.name, ["x"])) | any_text for each in operation.path_parameters})
 
 
 def _operations(schema):
@@ -89,6 +92,8 @@ def test_nothing_that_is_sent_to_a_documented_route_is_a_server_error(fuzzed):
     sent, failures = 0, []
 
     def fuzz(operation, mode):
+        placeholders = {each.name: "x" for each in operation.path_parameters}
+
         @hypothesis.seed(20261123)
         @settings(
             max_examples=EXAMPLES,
@@ -98,9 +103,10 @@ def test_nothing_that_is_sent_to_a_documented_route_is_a_server_error(fuzzed):
             suppress_health_check=list(HealthCheck),
             print_blob=False,
         )
-        @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
-        def send(case):
+        @hypothesis.given(case=operation.as_strategy(mode, path_parameters=placeholders), path=_paths(operation))
+        def send(case, path):
             nonlocal sent
+            case.path_parameters = path
             reply = case.call(base_url=fuzzed.url, session=session, headers=fuzzed.headers, timeout=20)
             sent += 1
             if reply.status_code >= 500:
