@@ -6,11 +6,15 @@ This is plain PyTorch and transformers; Yunmo appears only in HF_ENDPOINT.
 """
 
 import argparse
+import os
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+
+# Must stand before torch: threads that wait by spinning made a batch three times slower (5.1 s, not 1.7 s) on a busy two-core machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 from huggingface_hub import ModelCard

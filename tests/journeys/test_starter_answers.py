@@ -2,6 +2,7 @@
 
 import httpx
 from huggingface_hub import HfApi
+
 from starter_models import beckett_recording, whisper_directory
 
 

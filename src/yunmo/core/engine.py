@@ -7,13 +7,15 @@ makes an offer; in the worker it loads the model. Only `load` may import a model
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import msgspec
 
 from yunmo.core.errors import YunmoError
 from yunmo.core.tasks import Output, Request
 from yunmo.core.usage import Usage
+
+Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,11 +28,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     engine: str
     format: str = ""
     precision: str = ""
-    streams: int = 1
-    threads: int = 1
-    slots: int = 1
-    batch_items: int = 1
-    context_tokens: int | None = None
+    streams: Count = 1
+    threads: Count = 1
+    slots: Count = 1
+    batch_items: Count = 1
+    context_tokens: Count | None = None
     options: dict[str, Any] = {}
 
 

@@ -1,14 +1,16 @@
 """Who is asking: a project, a key and what the key may do."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal, get_args
 
-from yunmo.core.errors import Forbidden, Unauthenticated
+from yunmo.core.errors import Forbidden, InvalidRequest, Unauthenticated
 
 Scope = Literal["infer", "read", "write", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 ANONYMOUS_PROJECT = ""
+_CEILING_LIMIT = 2**53
+"""JSON readers that keep numbers as floats must not change a ceiling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,12 @@ class Limits:
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     concurrent_requests: int | None = None
+
+    def check(self) -> None:
+        """Raise InvalidRequest unless each ceiling lets something through and can be kept."""
+        for name, ceiling in asdict(self).items():
+            if ceiling is not None and not 1 <= ceiling < _CEILING_LIMIT:
+                raise InvalidRequest(f"The limit {name} must be from 1 to {_CEILING_LIMIT - 1}, or not given.", param=name)
 
 
 @dataclass(frozen=True, slots=True)

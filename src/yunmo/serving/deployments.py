@@ -244,6 +244,7 @@ class Deployments:
         known = {field.name for field in dataclasses.fields(Limits)}
         if set(spec.limits) - known:
             raise InvalidRequest(f"limits takes {', '.join(sorted(known))}.", param="limits")
+        spec.ceilings().check()
 
     def _check_fit(self, spec: DeploymentSpec, description: ModelDescription) -> None:
         offer = self._world.choose(description, spec)

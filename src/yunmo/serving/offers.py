@@ -1,11 +1,13 @@
 """Chooses the engine and the plan for a model among what the installed engines offer."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import msgspec
 
 from yunmo.core.engine import EngineKind, Hardware, ModelDescription, Offer, Plan
 from yunmo.core.errors import InvalidRequest, Unavailable, Unsupported
+from yunmo.core.tasks import TASKS
 
 _PLAN_FIELDS = frozenset(Plan.__struct_fields__)
 
@@ -48,9 +50,12 @@ def apply_options(plan: Plan, options: dict[str, object]) -> Plan:
     try:
         return msgspec.convert(merged, Plan)
     except msgspec.ValidationError as error:
-        raise InvalidRequest(f"An option of the plan cannot be used: {error}.", param="options") from error
+        reason = str(error).replace("`$.", "`")
+        raise InvalidRequest(f"An option of the plan cannot be used: {reason}.", param="options") from error
 
 
 def _with_plan(offer: Offer, plan: Plan) -> Offer:
-    tasks = tuple(plan.options.get("tasks") or offer.tasks)
-    return dataclasses.replace(offer, plan=plan, tasks=tasks)
+    tasks = plan.options.get("tasks") or offer.tasks
+    if not isinstance(tasks, Sequence) or isinstance(tasks, str) or not set(map(str, tasks)) <= set(TASKS):
+        raise InvalidRequest(f"The option 'tasks' is a list of names of tasks: {', '.join(TASKS)}.", param="options")
+    return dataclasses.replace(offer, plan=plan, tasks=tuple(tasks))

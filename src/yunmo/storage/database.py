@@ -18,7 +18,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.pool import QueuePool
 
-from yunmo.core.errors import InsufficientStorage, Unavailable
+from yunmo.core.errors import InsufficientStorage, InvalidRequest, Unavailable
 from yunmo.storage.writers import GroupWriter, PoolWriter, Work, Writer
 
 T = TypeVar("T")
@@ -139,4 +139,6 @@ def _troubles_are_said() -> Iterator[None]:
         if "disk is full" in reason or "No space left" in reason:
             raise InsufficientStorage("The disk under the database is full. Free some space or move it to a larger disk.") from error
         _log.error("database_unavailable", reason=reason, statement=getattr(error, "statement", None))
-        raise Unavailable(f"The database cannot be used now: {reason}.") from error
+        raise Unavailable("The database cannot be used now. The server's log says why.") from error
+    except sa.exc.DataError as error:  # only PostgreSQL is so strict
+        raise InvalidRequest("A text with a NUL character, or a number that is too large, cannot be kept. Send another.") from error

@@ -10,8 +10,8 @@ import secrets
 import string
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import cast
 
 import structlog
@@ -194,24 +194,17 @@ class Keys:
         if not wanted or not wanted <= set(SCOPES):
             raise InvalidRequest(f"A key needs one or more of the scopes {', '.join(SCOPES)}.", param="scopes")
         if len(name) > _NAME_CHARACTERS or "\0" in name:
-            raise InvalidRequest(f"A key's name has at most {_NAME_CHARACTERS} characters.", param="name")
-        ceilings = {
-            "requests_per_minute": limits.requests_per_minute,
-            "tokens_per_minute": limits.tokens_per_minute,
-            "concurrent_requests": limits.concurrent_requests,
-        }
-        for limit, ceiling in ceilings.items():
-            if ceiling is not None and not 1 <= ceiling < 2**53:
-                raise InvalidRequest(f"The limit {limit} must be at least 1, or not given.", param=limit)
-        if expires_at is not None and expires_at.tzinfo is None:
-            raise InvalidRequest("A key's end needs a time zone, such as 2027-01-01T00:00:00Z.", param="expires_at")
+            raise InvalidRequest(f"A key's name has at most {_NAME_CHARACTERS} characters, none of them NUL.", param="name")
+        limits.check()
+        if expires_at is not None:
+            _check_end(expires_at)
         return {
             "id": "key_" + secrets.token_hex(12),
             "name": name,
             "digest": self._digest(token),
             "hint": token[:_HINT_CHARACTERS],
             "scopes": " ".join(scope for scope in SCOPES if scope in wanted),
-            **ceilings,
+            **asdict(limits),
             "is_adopted": False,
             "created_at": now(),
             "expires_at": expires_at,
@@ -265,6 +258,15 @@ def _info(row: store.Row) -> KeyInfo:
         row["expires_at"],
         row["revoked_at"],
     )
+
+
+def _check_end(expires_at: datetime) -> None:
+    if expires_at.tzinfo is None:
+        raise InvalidRequest("A key's end needs a time zone, such as 2027-01-01T00:00:00Z.", param="expires_at")
+    try:
+        expires_at.astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidRequest("A key's end must lie in the years 1 to 9999 UTC.", param="expires_at") from error
 
 
 def _scopes(row: store.Row) -> tuple[Scope, ...]:

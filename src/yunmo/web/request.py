@@ -1,6 +1,7 @@
 """A request as handlers see it: who asks, the path's parameters, and a body that cannot grow past its limit."""
 
 import builtins
+import re
 from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ T = TypeVar("T")
 JSON_LIMIT_BYTES = 20 * 1024 * 1024
 UPLOAD_LIMIT_BYTES = 200 * 1024 * 1024
 _FORM_FIELDS = 1000
+_NAMED_FIELD = re.compile(r"(?:missing required|contains unknown) field `(.+)`")
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 
 
@@ -81,7 +83,7 @@ class Request(StarletteRequest):
         except ClientDisconnect as error:
             raise ClientGone("The client left during its upload.") from error
         except Exception as error:  # boundary: python-multipart and Starlette raise many kinds for a bad form
-            raise InvalidRequest(f"The form cannot be read: {getattr(error, 'detail', error)}.") from error
+            raise InvalidRequest(f"The form cannot be read: {str(getattr(error, 'detail', error)).rstrip('.')}.") from error
 
     async def pieces(self) -> AsyncIterator[builtins.bytes]:
         """The body as it comes. Raises ClientGone when the client leaves before its end."""
@@ -112,6 +114,9 @@ def invalid_field(error: msgspec.ValidationError) -> InvalidRequest:
     text, _, path = str(error).partition(" - at `$")
     param = path.rstrip("`").lstrip(".") or None
     where = f" (field '{param}')" if param else ""
+    named = _NAMED_FIELD.search(text)
+    if named is not None:
+        param = f"{param}.{named[1]}" if param else named[1]
     return InvalidRequest(f"{text}{where}.", param=param)
 
 

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from yunmo.cloud.cloud import Cloud
 from yunmo.cloud.values import DeploymentSpec, DeploymentView
 from yunmo.core.errors import InvalidRequest
+from yunmo.core.identity import Principal
 from yunmo.web.replies import json_reply
 from yunmo.web.request import Request
 from yunmo.web.routing import Route
@@ -82,7 +83,7 @@ class DeploymentRoutes:
         principal = request.principal
         spec = DeploymentSpec(
             name=wanted.name or wanted.model,
-            project=wanted.project or principal.project,
+            project=await self._project(principal, wanted.project),
             repository=wanted.model,
             revision=wanted.revision,
             created=datetime.now(UTC),
@@ -95,6 +96,12 @@ class DeploymentRoutes:
         view = await self._cloud.deployments.create(principal, spec)
         await self._audit(request, "deployment.created", view.name, {"model": wanted.model, "revision": view.revision})
         return json_reply(view, 201)
+
+    async def _project(self, principal: Principal, wanted: str | None) -> str:
+        """The deployment's project: the caller's own, or for an operator any that there is."""
+        if wanted is None or not principal.is_admin:
+            return wanted or principal.project
+        return (await self._cloud.tenancy.projects.get(wanted)).name
 
     async def _list(self, request: Request) -> Response:
         return json_reply(DeploymentList(self._cloud.deployments.list(request.principal)))
