@@ -19,6 +19,7 @@ _QUIET_ENVIRONMENT = {
     "DISABLE_SAFETENSORS_CONVERSION": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait by spinning take the cores from other replicas
     "PYTHONUNBUFFERED": "1",
 }
 
