@@ -153,14 +153,14 @@ async def _overload(server):
 
 
 async def test_a_replica_that_hangs_is_killed_and_its_requests_are_answered(tmp_path):
-    with running_server(tmp_path, {"YUNMO_SERVING__HANG_SECONDS": "1"}) as server:
+    with running_server(tmp_path, {"YUNMO_SERVING__HANG_SECONDS": "2"}) as server:
         view = server.deploy("echo", "hanging", replicas=2, options={"delay_seconds": 0.05, "slots": 4})
         history = []
-        load = asyncio.create_task(_load(server, "hanging", 6, 4, history))
+        load = asyncio.create_task(_load(server, "hanging", 10, 4, history))
         await asyncio.sleep(0.5)
         victim = view["replicas"][0]["pid"]
         os.kill(victim, signal.SIGSTOP)
-        await _until(lambda: _is_gone(victim), 4, "the hung worker is killed")
+        await _until(lambda: _is_gone(victim), 9, "the hung worker is killed")
         await load
         assert [status for _, _, status in history if status != 200] == []
 
