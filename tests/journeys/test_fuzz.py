@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from schemathesis.generation import GenerationMode
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "6"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "10"))
 KNOWN = {
     "namespace": ["acme"],
     "name": ["words", "talk", "vectors", "files", "acme/words"],
@@ -35,6 +35,7 @@ FIELDS = (
     *("inputs", "parameters", "options", "stream", "paths", "expand", "files", "objects", "operation", "oid", "size", "tag"),
     *("message", "startingPoint", "summary", "private", "gated", "visibility", "repository", "target", "user", "status", "title"),
 )
+ANY_BODY = "any body"
 ANYTHING = {"type": ["object", "array", "string", "number", "boolean", "null"]}
 QUERIES = {
     "/admin/usage": ("group_by", "since", "until", "project"),
@@ -69,7 +70,10 @@ def _told(document):
             operation["parameters"] += [{"name": name, "in": "query", "schema": text} for name in queries]
             if method in {"post", "put"} and "requestBody" not in operation:
                 body = {"type": "object", "properties": dict.fromkeys(FIELDS, ANYTHING)}
-                operation["requestBody"] = {"content": {"application/json": {"schema": {"anyOf": [body, ANYTHING]}}}}
+                operation["requestBody"] = {
+                    "description": ANY_BODY,
+                    "content": {"application/json": {"schema": {"anyOf": [body, ANYTHING]}}},
+                }
     return document
 
 
@@ -119,8 +123,9 @@ def test_nothing_that_is_sent_to_a_documented_route_is_a_server_error(fuzzed):
 
     operations = _operations(schema)
     for operation in operations:
-        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
-            fuzz(operation, mode)
+        fuzz(operation, GenerationMode.POSITIVE)
+        if ANY_BODY not in str(operation.definition.raw):  # nothing is wrong where anything may be sent
+            fuzz(operation, GenerationMode.NEGATIVE)
     assert not failures, "\n".join(failures)
     assert len(operations) > 100
     assert statuses.total() > 5 * len(operations)
