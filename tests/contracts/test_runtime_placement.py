@@ -1,0 +1,62 @@
+"""One suite for every placement: the same worker, wherever it runs."""
+
+import asyncio
+
+import pytest
+
+from yunmo.core.engine import Plan
+from yunmo.core.errors import EngineFailed, Unsupported
+from yunmo.core.tasks import Classify, Embed
+from yunmo.runtime.link import WorkerSpec
+from yunmo.runtime.placement.inline import InlinePlacement
+from yunmo.runtime.placement.process import ProcessPlacement
+
+
+class _Answer:
+    def __init__(self):
+        self.chunks = []
+        self.ended = asyncio.get_running_loop().create_future()
+
+    def chunk(self, output):
+        self.chunks.append(output)
+
+    def finished(self, usage):
+        self.ended.set_result(usage)
+
+    def failed(self, error, usage):
+        self.ended.set_exception(error)
+
+    def lost(self):
+        self.ended.set_exception(EngineFailed("lost"))
+
+
+@pytest.fixture(params=[InlinePlacement, ProcessPlacement], ids=["inline", "process"])
+async def placed(request, tmp_path):
+    plan = Plan(engine="echo", slots=4)
+    spec = WorkerSpec("echo", "echo", tmp_path, tmp_path / "derived", plan, tmp_path / "log")
+    started = await request.param().start(spec, lambda _step, _share: None)
+    await started.worker.load(spec)
+    yield started
+    await started.stop(5)
+
+
+async def test_a_worker_answers_and_says_what_it_used(placed):
+    answer = _Answer()
+    placed.worker.submit(Classify(texts=("two words",)), answer)
+    usage = await asyncio.wait_for(answer.ended, 10)
+    assert answer.chunks[0].rows[0][0].label == "two words"
+    assert usage.input_tokens == 2
+    assert placed.worker.tasks == ("classify",)
+
+
+async def test_a_task_that_the_model_does_not_do_is_refused(placed):
+    answer = _Answer()
+    placed.worker.submit(Embed(inputs=("x",)), answer)
+    with pytest.raises(Unsupported):
+        await asyncio.wait_for(answer.ended, 10)
+
+
+async def test_a_stopped_worker_is_gone_and_stopping_again_is_harmless(placed):
+    await placed.stop(5)
+    await asyncio.wait_for(placed.worker.gone, 5)
+    await placed.stop(5)
