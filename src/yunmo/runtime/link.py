@@ -72,11 +72,6 @@ class Worker:
         self._next_id = 0
         self._pong = asyncio.Event()
 
-    @property
-    def outstanding(self) -> int:
-        """Requests that have not ended."""
-        return len(self._receivers)
-
     async def load(self, spec: WorkerSpec) -> None:
         """Have the model loaded. Raises the worker's own error, or EngineFailed when it died."""
         self.wire.send(Load(PROTOCOL, spec.engine, str(spec.directory), str(spec.derived), spec.plan))

@@ -209,7 +209,7 @@ class Inference:
         offer = runner.offer
         if offer is not None and task_name(request) not in offer.tasks:
             raise Unsupported(f"'{model}' does not do '{task_name(request)}'; it does: {', '.join(offer.tasks)}.", param="model")
-        ticket = self._tenancy.limiter.enter(principal, runner.spec.name, runner.spec.ceilings(), _TOKENS_PER_REQUEST)
+        ticket = self._tenancy.limiter.enter(principal, runner.spec.name, runner.ceilings, _TOKENS_PER_REQUEST)
         answering = Answering(principal, runner, request, ticket, self._tenancy)
         try:
             runner.wake()

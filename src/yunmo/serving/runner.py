@@ -75,6 +75,7 @@ class Runner:
 
     def __init__(self, spec: DeploymentSpec, world: World) -> None:
         self.spec = spec
+        self.ceilings = spec.ceilings()
         self.router = Router(spec.name, world.queue_limit)
         self.router.on_idle = self._on_idle
         self.offer: Offer | None = None
@@ -112,6 +113,7 @@ class Runner:
     def change(self, spec: DeploymentSpec) -> None:
         """Become this from now on."""
         self.spec = spec
+        self.ceilings = spec.ceilings()
         self._attempts = 0
         self._is_awake = self._is_awake or spec.is_pinned
         if self.state == "failed":
