@@ -140,10 +140,13 @@ async def _open_services(settings: Settings, data: Path, database: Database) -> 
     )
     inference = Inference(deployments, tenancy, settings.serving.request_seconds, settings.serving.cold_wait_seconds)
     system = System(hardware, memory, database.dialect, lambda: tuple(plugins.engines()))
+    await deployments.restore()
     loops = [
         asyncio.create_task(each, name=name)
         for name, each in (("tenancy", tenancy.run()), ("hub", hub.run()), ("deployments", deployments.run()))
     ]
+    for loop in loops:
+        loop.add_done_callback(_say_why)
     try:
         yield Cloud(hub=hub, deployments=deployments, inference=inference, tenancy=tenancy, system=system), key
     finally:
@@ -152,6 +155,12 @@ async def _open_services(settings: Settings, data: Path, database: Database) -> 
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
         await tenancy.ledger.flush()
+
+
+def _say_why(loop: "asyncio.Task[None]") -> None:
+    """A loop that ends by itself is a fault of ours that must not pass in silence."""
+    if not loop.cancelled() and loop.exception() is not None:
+        _log.critical("background_loop_ended", loop=loop.get_name(), exc_info=loop.exception())
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from yunmo.core.engine import ModelDescription, Offer
-from yunmo.core.errors import Conflict, InvalidRequest, ModelNotFound, NotFound, RepositoryNotFound, RevisionNotFound
+from yunmo.core.errors import Conflict, InvalidRequest, ModelNotFound, NotFound, RepositoryNotFound, RevisionNotFound, YunmoError
 from yunmo.core.identity import Limits, Principal
 from yunmo.hub.models import Models as HubModels
 from yunmo.hub.models import RevisionRef
@@ -57,7 +57,7 @@ _SYSTEM = Principal(project="admin", key_id="system", scopes=frozenset({"admin"}
 
 
 class Deployments:
-    """All deployments of this server. `run` must be running."""
+    """All deployments of this server. First `restore`, then `run`."""
 
     def __init__(self, store: DeploymentStore, models: HubModels, world: World, *, auto_deploy: bool, follow_seconds: float) -> None:
         self._store = store
@@ -98,15 +98,18 @@ class Deployments:
         self._check(principal, spec)
         spec = await self._resolve(principal, spec) if "branch" in changes or "revision" in changes else spec
         self._check_fit(spec, await self._world.models.describe(spec))
-        await self._store.save(spec)
-        runner.change(spec)
+        async with self._deploying:
+            runner = self._owned(principal, name)
+            await self._store.save(spec)
+            runner.change(spec)
         return runner.view()
 
     async def delete(self, principal: Principal, name: str) -> None:
         """Stop and forget a deployment; requests in work finish first."""
         runner = self._owned(principal, name)
-        await self._store.delete(runner.spec.project, name)
-        del self._runners[name]
+        async with self._deploying:
+            await self._store.delete(runner.spec.project, name)
+            self._runners.pop(name, None)
         await runner.end()
 
     def list(self, principal: Principal) -> list[DeploymentView]:
@@ -180,12 +183,17 @@ class Deployments:
 
     # ------------------------------------------------------------ its life
 
+    async def restore(self) -> None:
+        """Know again what was deployed when the server stopped; before any request, which would not find its model."""
+        for spec in await self._store.every():
+            self._start(spec)
+
     async def run(self) -> None:
-        """Bring up what was deployed when the server stopped, and keep it up until cancelled."""
+        """Bring up what is deployed, and keep it up until cancelled."""
         async with asyncio.TaskGroup() as group:
             self._group = group
-            for spec in await self._store.every():
-                self._start(spec)
+            for runner in self._runners.values():
+                group.create_task(self._live(runner))
             await self._follow()
 
     async def close(self) -> None:
@@ -196,25 +204,36 @@ class Deployments:
         while True:
             await asyncio.sleep(self._follow_seconds)
             for runner in list(self._runners.values()):
-                spec = runner.spec
-                if spec.branch is None or spec.repository == ECHO:
-                    continue
                 try:
-                    ref = await self._models.find(_SYSTEM, spec.repository, spec.branch)
-                except (RepositoryNotFound, RevisionNotFound):
-                    continue
-                if ref.commit != spec.revision or ref.is_private != spec.is_private:
-                    _log.info("revision_changed", deployment=spec.name, revision=ref.commit)
-                    changed = replace(spec, revision=ref.commit, is_private=ref.is_private)
-                    await self._store.save(changed)
-                    runner.change(changed)
+                    await self._catch_up(runner)
+                except YunmoError as error:
+                    _log.warning("revision_not_followed", deployment=runner.spec.name, error=error.message)
+
+    async def _catch_up(self, runner: Runner) -> None:
+        """Serve what the deployment's branch names by now."""
+        spec = runner.spec
+        if spec.branch is None or spec.repository == ECHO:
+            return
+        try:
+            ref = await self._models.find(_SYSTEM, spec.repository, spec.branch)
+        except (RepositoryNotFound, RevisionNotFound):
+            return
+        if ref.commit == spec.revision and ref.is_private == spec.is_private:
+            return
+        changed = replace(spec, revision=ref.commit, is_private=ref.is_private)
+        async with self._deploying:
+            if self._runners.get(spec.name) is not runner or runner.spec is not spec:
+                return  # deleted or changed meanwhile; the next look sees it
+            _log.info("revision_changed", deployment=spec.name, revision=ref.commit)
+            await self._store.save(changed)
+            runner.change(changed)
 
     def _start(self, spec: DeploymentSpec) -> Runner:
-        assert self._group is not None
         runner = Runner(spec, self._world)
         self._runners[spec.name] = runner
         self._prefill(runner)
-        self._group.create_task(self._live(runner))
+        if self._group is not None:
+            self._group.create_task(self._live(runner))
         return runner
 
     def _prefill(self, runner: Runner) -> None:
