@@ -60,3 +60,11 @@ async def test_a_stopped_worker_is_gone_and_stopping_again_is_harmless(placed):
     await placed.stop(5)
     await asyncio.wait_for(placed.worker.gone, 5)
     await placed.stop(5)
+
+
+async def test_a_request_that_is_given_up_before_it_began_ends_too(placed):
+    answers = [_Answer() for _ in range(50)]
+    for answer in answers:
+        placed.worker.cancel(placed.worker.submit(Classify(texts=("unwanted",)), answer))  # both leave in one write
+    for answer in answers:
+        await asyncio.wait_for(answer.ended, 5)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import os
 from pathlib import Path
 
@@ -65,11 +66,12 @@ class Replica:
     def _received(self, message: ToWorker) -> None:
         match message:
             case Submit(id=number, request=request):
-                self._working[number] = self._loop.create_task(self._answer(number, request))
+                task = self._working[number] = self._loop.create_task(self._answer(number, request))
+                task.add_done_callback(functools.partial(self._answered, number))
             case Cancel(id=number):
-                task = self._working.get(number)
-                if task is not None:
-                    task.cancel()
+                unwanted = self._working.get(number)
+                if unwanted is not None:
+                    unwanted.cancel()
             case Ping():
                 self.wire.send(Pong())
             case Load():
@@ -130,5 +132,9 @@ class Replica:
             self.wire.send(
                 Failed(number, EngineFailed.code, f"The model failed on this input: {type(error).__name__}: {error}", None, usage)
             )
-        finally:
-            self._working.pop(number, None)
+
+    def _answered(self, number: int, task: asyncio.Task[None]) -> None:
+        """Every request ends with a word to the gateway: also one that was given up before its task had begun to run."""
+        self._working.pop(number, None)
+        if task.cancelled():
+            self.wire.send(Final(number, Usage()))

@@ -8,6 +8,7 @@ import socket
 import sys
 
 import structlog
+import uvloop
 
 from yunmo.runtime.replica import Replica
 from yunmo.runtime.sandbox import enter_sandbox
@@ -20,7 +21,8 @@ def main() -> None:
     enter_sandbox(memory_limit_bytes)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C in the terminal is the gateway's to handle
     end = socket.socket(fileno=int(sys.argv[1]))
-    asyncio.run(_serve(end))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(end))
     sys.stdout.flush()
     os._exit(0)  # a model library's threads must not hold up the end
 
