@@ -119,6 +119,13 @@ class Keys:
         self._learn(row)
         return _info(row)
 
+    async def get(self, key_id: str) -> KeyInfo:
+        """The key of this id, also when it is revoked. Raises NotFound."""
+        row = await self._database.read(lambda connection: store.find_key(connection, key_id))
+        if row is None:
+            raise _no_such_key(key_id)
+        return _info(row)
+
     async def list(self, project: str | None = None) -> list[KeyInfo]:
         """The project's keys (None: everybody's), revoked ones too, oldest first."""
         return [_info(row) for row in await self._database.read(lambda connection: store.list_keys(connection, project))]
@@ -242,8 +249,12 @@ def _adopt(connection: store.Connection, project: str, values: dict[str, object]
 def _revoke(connection: store.Connection, key_id: str) -> store.Row:
     row = store.find_key(connection, key_id)
     if row is None:
-        raise NotFound(f"There is no API key '{key_id}'. 'yunmo key list' shows the keys.", param="key_id")
+        raise _no_such_key(key_id)
     return row if row["revoked_at"] is not None else store.update_key(connection, key_id, {"revoked_at": now()})
+
+
+def _no_such_key(key_id: str) -> NotFound:
+    return NotFound(f"There is no API key '{key_id}'. 'yunmo key list' shows the keys.", param="key_id")
 
 
 def _info(row: store.Row) -> KeyInfo:

@@ -1,4 +1,4 @@
-"""Tenancy: projects, keys, limits, usage and audit, gathered."""
+"""Tenancy: projects, keys, logins, limits, usage and audit, gathered."""
 
 import asyncio
 import time
@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from yunmo.core.identity import Limits
 from yunmo.storage.database import Database
 from yunmo.tenancy.audit import Audit
+from yunmo.tenancy.devices import Devices
 from yunmo.tenancy.keys import Keys
 from yunmo.tenancy.ledger import Ledger
 from yunmo.tenancy.limits import Limiter
+from yunmo.tenancy.logins import Logins
 from yunmo.tenancy.projects import ADMIN_PROJECT, Projects
 
 
@@ -23,6 +25,7 @@ class Tenancy:
     limiter: Limiter
     ledger: Ledger
     audit: Audit
+    logins: Logins
 
     async def run(self) -> None:
         """The background loops: learn of revoked keys, flush usage. Runs until cancelled, and flushes a last time then."""
@@ -47,4 +50,6 @@ async def open_tenancy(
     await projects.create(ADMIN_PROJECT, by_operator=True)
     keys = Keys(database, pepper, default_limits or Limits(), clock)
     await keys.refresh()
-    return Tenancy(projects, keys, Limiter(monotonic), Ledger(database, clock), Audit(database))
+    audit = Audit(database)
+    logins = Logins(Devices(monotonic), keys, audit, clock)
+    return Tenancy(projects, keys, Limiter(monotonic), Ledger(database, clock), audit, logins)
