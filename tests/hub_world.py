@@ -15,7 +15,7 @@ from yunmo.hub.hub import Hub
 from yunmo.storage.blobs import DirectoryStore
 from yunmo.storage.database import open_database
 from yunmo.storage.migrate import migrate
-from yunmo.tenancy.tenancy import open_tenancy
+from yunmo.tenancy.tenancy import Tenancy, open_tenancy
 from yunmo.web.app import App
 from yunmo.web.dialects.hub.dialect import HubDialect
 from yunmo.web.metrics import Metrics
@@ -56,6 +56,7 @@ class Served:
     hub: Hub
     loop: asyncio.AbstractEventLoop
     requests: list
+    tenancy: Tenancy
 
     def run(self, coroutine):
         """Await something inside the server."""
@@ -95,7 +96,7 @@ def serve_hub(directory, **options):
 
                 server = uvicorn.Server(uvicorn.Config(recording, log_level="warning", lifespan="off"))
                 holder.server, holder.tokens, holder.hub, holder.loop = server, tokens, hub, asyncio.get_running_loop()
-                holder.requests = requests
+                holder.requests, holder.tenancy = requests, tenancy
                 serving = asyncio.create_task(server.serve(sockets=[listener]))
                 while not server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
                     await asyncio.sleep(0.005)
@@ -113,7 +114,7 @@ def serve_hub(directory, **options):
         raise RuntimeError("the hub did not start") from holder.error
     try:
         port = listener.getsockname()[1]
-        yield Served(f"http://127.0.0.1:{port}", holder.tokens, holder.hub, holder.loop, holder.requests)
+        yield Served(f"http://127.0.0.1:{port}", holder.tokens, holder.hub, holder.loop, holder.requests, holder.tenancy)
     finally:
         holder.server.should_exit = True
         thread.join(30)

@@ -1,9 +1,5 @@
 """Real databases and object stores for the contract suites: each test gets an empty one of every kind."""
 
-import os
-import re
-import subprocess
-import sys
 import tempfile
 import uuid
 import warnings
@@ -12,6 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from s3_server import ACCESS_KEY, SECRET_KEY, serving_s3
 from yunmo.storage.blobs import DirectoryStore, S3Location, S3Store
 from yunmo.storage.database import open_database
 from yunmo.storage.migrate import migrate
@@ -70,29 +67,15 @@ async def database(empty_database):
 
 @pytest.fixture(scope="session")
 def s3_endpoint(tmp_path_factory):
-    """A real S3 server over a directory with the bucket `bucket`."""
-    root = tmp_path_factory.mktemp("s3")
-    (root / "bucket").mkdir()
-    program = Path(sys.executable).parent / "rclone"
-    command = [program, "serve", "s3", "--addr", "127.0.0.1:0", "--auth-key", "key,secret-of-the-tests", root]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "RCLONE_CONFIG": "/dev/null"})
-    try:
-        for line in process.stderr:
-            if found := re.search(r"http://127\.0\.0\.1:\d+", line):
-                break
-        else:
-            pytest.fail("rclone did not start")
-        yield found[0]
-    finally:
-        process.kill()
-        process.wait()
-        process.stderr.close()
+    """A real S3 server with the bucket `bucket`."""
+    with serving_s3(tmp_path_factory.mktemp("s3")) as url:
+        yield url
 
 
 @pytest.fixture
 def s3_location(s3_endpoint):
     """A prefix of its own for each test."""
-    return S3Location(f"s3://bucket/{uuid.uuid4().hex}/blobs", s3_endpoint, access_key="key", secret_key="secret-of-the-tests")
+    return S3Location(f"s3://bucket/{uuid.uuid4().hex}/blobs", s3_endpoint, access_key=ACCESS_KEY, secret_key=SECRET_KEY)
 
 
 @pytest.fixture(params=["directory", "s3"])

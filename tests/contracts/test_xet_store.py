@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 import xet_building as client
-from yunmo.core.errors import Forbidden, InternalError, InvalidRequest, NotFound, TooLarge, Unauthenticated
+from yunmo.core.errors import Forbidden, InsufficientStorage, InternalError, InvalidRequest, NotFound, TooLarge, Unauthenticated
 from yunmo.core.identity import Principal
 from yunmo.hub.large_store import LargeFileStore
 from yunmo.hub.lfs import lfs_key
@@ -396,3 +396,41 @@ async def test_a_damaged_lfs_object_is_never_laid_out(large, tmp_path):
     with pytest.raises(InternalError, match="damaged"):
         await large.lay_out(await large.known(OURS, sha256), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+async def test_a_project_can_upload_only_so_much_that_no_commit_names(large):
+    one, two, three = some_xorb(41), some_xorb(42), some_xorb(43)
+    large.xet._unnamed_limit_bytes = len(one.body) + len(two.body)
+    assert await large.xet.xorb(one.name, pieces_of(one.body), "acme")
+    assert await large.xet.xorb(two.name, pieces_of(two.body), "acme")
+    assert not await large.xet.xorb(one.name, pieces_of(one.body), "acme")
+    with pytest.raises(InsufficientStorage, match=r"'acme' has uploaded .* no commit names"):
+        await large.xet.xorb(three.name, pieces_of(three.body), "acme")
+    assert await large._blobs.size(xorb_key(three.name)) is None
+    assert await large.xet.xorb(three.name, pieces_of(three.body), "globex")
+
+    file = client.File([(one, 0, 12)])
+    await register(large, client.shard_of(file))
+    known = await large.known(OURS, file.sha256)
+    assert await unnamed(large) == len(one.body) + len(two.body)
+    await large._database.write(lambda connection: large.settle_in(connection, known))
+    assert await unnamed(large) == len(two.body)
+    four = some_xorb(44, chunks=2)
+    assert await large.xet.xorb(four.name, pieces_of(four.body), "acme")
+    assert await unnamed(large) == len(two.body) + len(four.body)
+
+
+async def test_what_was_removed_is_charged_to_nobody_and_a_revived_xorb_to_who_revives_it(large):
+    xorb = some_xorb(45)
+    await large.xet.xorb(xorb.name, pieces_of(xorb.body), "acme")
+    await large.collect()
+    assert await large.xet.xorb(xorb.name, pieces_of(xorb.body), "globex")
+    assert (await unnamed(large), await unnamed(large, "globex")) == (0, len(xorb.body))
+    await large.collect()
+    large._clock.time += timedelta(days=29)
+    await large.collect()
+    assert await unnamed(large, "globex") == 0
+
+
+async def unnamed(large, project="acme"):
+    return await large._database.read(lambda connection: rows.unnamed_bytes(connection, project))

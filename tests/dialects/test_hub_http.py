@@ -145,6 +145,20 @@ def test_a_bad_token_has_the_message_that_clients_look_for(http):
     assert http.get("/api/whoami-v2").status_code == 401
 
 
+def test_whoami_says_when_the_key_was_made(http, served):
+    from datetime import UTC, datetime, timedelta
+
+    said = http.get("/api/whoami-v2", headers=key(served)).json()["auth"]["accessToken"]["createdAt"]
+    made = served.run(served.tenancy.keys.list("acme"))[0].created_at
+    assert abs(datetime.fromisoformat(said) - made) < timedelta(milliseconds=1)
+    assert datetime.now(UTC) - made < timedelta(hours=1)
+
+
+def test_an_error_says_our_code_beside_the_hubs(http, repository):
+    reply = http.get("/api/models/acme/open/revision/nope")
+    assert (reply.headers["x-error-code"], reply.headers["x-yunmo-error"]) == ("RevisionNotFound", "revision_not_found")
+
+
 def test_creating_what_exists_is_409_with_its_address(http, served, repository):
     reply = http.post("/api/repos/create", json={"name": "OPEN", "type": "model", "visibility": "public"}, headers=key(served))
     assert reply.status_code == 409
@@ -454,15 +468,46 @@ def test_paths_info_takes_forms_and_json_and_leaves_out_what_is_missing(http, re
     ]
 
 
-def test_a_pickle_is_marked_and_one_in_disguise_is_called_unsafe(http, served):
+class Runs:
+    def __reduce__(self):
+        return os.system, ("id",)
+
+
+def test_pickles_are_judged_by_what_they_import_and_one_in_disguise_is_unsafe(http, served):
+    files = {
+        "a.bin": pickle.dumps({"weights": [1.0]}),
+        "b.safetensors": pickle.dumps({}),
+        "c.txt": b"text",
+        "d.pkl": pickle.dumps(Runs(), 0),
+        "e.pt": pickle.dumps(Runs())[:-1],
+        "f.bin": bytes(100),
+        "g.bin": pickle.dumps(Runs(), 0),
+    }
+
     async def make():
         made = await served.hub.repositories.create(ACME, "model", "acme/pickles")
-        await push(served.hub, made, {"a.bin": pickle.dumps({}), "b.safetensors": pickle.dumps({}), "c.txt": b"text"})
+        await push(served.hub, made, files)
 
     served.run(make())
-    listed = http.get("/api/models/acme/pickles/tree/main?expand=true").json()
-    statuses = {each["path"]: each["securityFileStatus"]["status"] for each in listed}
-    assert statuses == {".gitattributes": "safe", "a.bin": "suspicious", "b.safetensors": "unsafe", "c.txt": "safe"}
+    listed = {each["path"]: each["securityFileStatus"] for each in http.get("/api/models/acme/pickles/tree/main?expand=true").json()}
+    statuses = {path: found["status"] for path, found in listed.items() if path in files}
+    unsafe = {"b.safetensors": "unsafe", "e.pt": "unsafe"}
+    suspicious = {"d.pkl": "suspicious", "g.bin": "suspicious"}
+    assert statuses == {"a.bin": "safe", "c.txt": "safe", "f.bin": "safe"} | unsafe | suspicious
+    scan = listed["d.pkl"]["pickleImportScan"]
+    assert scan["imports"] == [f"{os.name}.system"]
+    assert f"{os.name}.system" in scan["message"]
+    assert "cannot be checked" in listed["e.pt"]["pickleImportScan"]["message"]
+    whole = http.get("/api/models/acme/pickles?securityStatus=true").json()["securityRepoStatus"]
+    issues = {issue["path"]: issue["level"] for issue in whole["filesWithIssues"]}
+    assert (whole["scansDone"], issues) == (True, unsafe | suspicious)
+
+
+def test_a_card_larger_than_a_mebibyte_is_refused_with_the_reason(http):
+    reply = http.post("/api/validate-yaml", json={"content": "x" * 1024 * 1024, "repoType": "model"})
+    assert reply.status_code == 413
+    assert "README.md is larger than 1 MiB" in reply.json()["error"]
+    assert http.post("/api/validate-yaml", json={"content": "x" * 1000_000, "repoType": "model"}).status_code == 200
 
 
 def pages(http, path):

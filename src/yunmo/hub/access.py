@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from yunmo.core.errors import InvalidRequest, NotFound, Unauthenticated
 from yunmo.core.identity import Principal
+from yunmo.hub.acts import Record
 from yunmo.hub.names import check_name
 from yunmo.hub.records import AccessRequest, Repository, RequestStatus
 from yunmo.hub.repositories import require_write
@@ -23,6 +24,7 @@ class Access:
 
     database: Database
     clock: Callable[[], datetime]
+    record: Record
 
     async def ask(self, principal: Principal, repository: Repository) -> RequestStatus:
         """Ask for access in the name of the caller's project; with gating "auto" it is granted at once."""
@@ -55,12 +57,14 @@ class Access:
             )
 
         await self.database.write(work)
+        await self.record(principal, f"access.{status}", repository.full_name, {"type": repository.type, "project": project})
 
     async def grant(self, principal: Principal, repository: Repository, project: str) -> None:
         """Give a project access that it has not asked for."""
         require_write(principal, repository.namespace)
         check_name(project, is_namespace=True)
         await self.database.write(lambda connection: store.put_access(connection, repository.id, project, "accepted", self.clock()))
+        await self.record(principal, "access.granted", repository.full_name, {"type": repository.type, "project": project})
 
     async def list(self, principal: Principal, repository: Repository, status: RequestStatus) -> Sequence[AccessRequest]:
         """The requests in one state; for the owner."""

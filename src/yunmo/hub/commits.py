@@ -16,15 +16,16 @@ import sqlalchemy as sa
 from yunmo.core.errors import InvalidRequest, PreconditionFailed, RevisionNotFound
 from yunmo.core.identity import Principal
 from yunmo.hub import history
-from yunmo.hub.large import LargeFiles
+from yunmo.hub.large import LargeFile, LargeFiles
 from yunmo.hub.objects import Entry, file_entry, large_entry
 from yunmo.hub.paths import check_path
 from yunmo.hub.records import Commit, Repository
 from yunmo.hub.refs import PROPOSAL
 from yunmo.hub.repositories import require_write
+from yunmo.hub.scans import Scans, refusal
 from yunmo.hub.store import commits as store
 from yunmo.hub.store import repositories as repository_store
-from yunmo.hub.trees import TreeEdit
+from yunmo.hub.trees import Item, TreeEdit
 from yunmo.hub.turns import Turns
 from yunmo.storage.database import Database
 
@@ -88,6 +89,8 @@ class Commits:
     database: Database
     large: LargeFiles
     clock: Callable[[], datetime]
+    forbid_pickles: Scans | None = None
+    """Set where weights are taken as safetensors only."""
     _turns: Turns = field(default_factory=Turns)
 
     async def commit(
@@ -96,12 +99,14 @@ class Commits:
         """Apply the change to a branch, or to a new proposal that starts there.
 
         Raises RevisionNotFound, PreconditionFailed when the branch is not at the expected parent, EntryNotFound for a
-        removal of what is not there, and InvalidRequest for paths that cannot be and large files that were not uploaded.
+        removal of what is not there, and InvalidRequest for paths that cannot be, large files that were not uploaded, and
+        pickles where they are not taken.
         """
         require_write(principal, repository.namespace)
         for operation in change.operations:
             check_path(operation.path)
         _check_words(change)
+        await self._check_weights(repository, change)
 
         def work(connection: sa.Connection) -> Made:
             repository_store.lock(connection, repository.id)
@@ -132,6 +137,22 @@ class Commits:
             return store.history(connection, repository.id, head.oid, limit)
 
         return await self.database.read(work)
+
+    async def _check_weights(self, repository: Repository, change: Change) -> None:
+        for operation in change.operations if self.forbid_pickles else ():
+            large: LargeFile | None = None
+            match operation:
+                case AddFile(path, oid, size):
+                    entry = file_entry(_name(path), oid, size)
+                case AddLargeFile(path, sha256):
+                    large = await self.large.known(repository.id, sha256)
+                    if large is None:
+                        continue  # the commit says what is wrong with it
+                    entry = large_entry(_name(path), sha256, large.size)
+                case _:
+                    continue
+            if self.forbid_pickles and await self.forbid_pickles.is_pickle(Item(path, entry), large):
+                raise refusal(path)
 
     def _commit(
         self, connection: sa.Connection, principal: Principal, repository: Repository, target: tuple[str, bool], change: Change
@@ -178,6 +199,7 @@ class Commits:
             )
         if size is not None and size != file.size:
             raise InvalidRequest(f"{path!r} is said to have {size} bytes, but {file.size} were uploaded.")
+        self.large.settle_in(connection, file)
         return large_entry(_name(path), sha256, file.size)
 
 

@@ -3,13 +3,12 @@
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import PurePosixPath
 
 import sqlalchemy as sa
 
 from yunmo.core.errors import EntryNotFound
 from yunmo.core.identity import Principal
-from yunmo.hub import formats, history
+from yunmo.hub import history
 from yunmo.hub.blobs import Blobs
 from yunmo.hub.large import LargeFile, LargeFiles
 from yunmo.hub.names import RepositoryType
@@ -19,9 +18,6 @@ from yunmo.hub.repositories import check_files, find_in
 from yunmo.hub.store import commits as store
 from yunmo.hub.trees import Item, find, walk
 from yunmo.storage.database import Database
-
-HEAD_BYTES = 512
-_VERDICTS_KEPT = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +66,6 @@ class Files:
     database: Database
     blobs: Blobs
     large: LargeFiles
-    _verdicts: dict[tuple[str, str], str] = field(default_factory=dict)
 
     async def list(
         self, repository: Repository, revision: str, folder: str = "", *, is_recursive: bool = False, window: tuple[int, int] = (0, 1000)
@@ -147,24 +142,7 @@ class Files:
         pieces = self.large.stream(large, start, stop)
         return b"".join([piece async for piece in pieces])
 
-    async def verdict(self, item: Item, large: LargeFile | None) -> str:
-        """What the file's first bytes say: safe, suspicious (a pickle), or unsafe (a pickle that claims to be something else)."""
-        key = (item.entry.oid, PurePosixPath(item.path).suffix.lower())
-        known = self._verdicts.get(key)
-        if known is None:
-            known = _verdict_of(item.path, await self.read(item.entry, large, 0, HEAD_BYTES))
-            if len(self._verdicts) >= _VERDICTS_KEPT:
-                self._verdicts.clear()
-            self._verdicts[key] = known
-        return known
-
     def _known(self, connection: sa.Connection, repository: Repository, items: Iterable[Item]) -> dict[str, LargeFile]:
         hashes = {item.entry.sha256 for item in items if item.entry.sha256}
         files = (self.large.known_in(connection, repository.id, sha256) for sha256 in hashes)
         return {file.sha256: file for file in files if file is not None}
-
-
-def _verdict_of(path: str, head: bytes) -> str:
-    if not formats.is_pickle(path, head):
-        return "safe"
-    return "suspicious" if path.lower().endswith(formats.PICKLE_SUFFIXES) else "unsafe"

@@ -122,9 +122,14 @@ def is_pickle(path: str, head: bytes) -> bool:
         return True
     if head.startswith(b"\x93NUMPY"):
         return b"'|O'" in head[:512] or b"'O'" in head[:512]
-    if head[:4] in _OTHER_MAGICS or head.startswith(b"version https://git-lfs"):
+    if has_other_magic(head):
         return False
     return path.lower().endswith((".pkl", ".pickle", ".joblib", ".dill")) or _looks_like_text_pickle(head)
+
+
+def has_other_magic(head: bytes) -> bool:
+    """Whether the first bytes belong to a format that has nothing to do with pickle."""
+    return head[:4] in _OTHER_MAGICS or head.startswith(b"version https://git-lfs")
 
 
 def _looks_like_text_pickle(head: bytes) -> bool:

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
 
 from yunmo.core.errors import YunmoError
 from yunmo.hub.access import Access
+from yunmo.hub.acts import Record, no_record
 from yunmo.hub.blobs import Blobs
 from yunmo.hub.commits import Commits
 from yunmo.hub.copies import Copies
@@ -19,7 +21,9 @@ from yunmo.hub.models import Models
 from yunmo.hub.overviews import Overviews
 from yunmo.hub.refs import Refs
 from yunmo.hub.repositories import Repositories
+from yunmo.hub.scans import Scans
 from yunmo.hub.uploads import Uploads
+from yunmo.hub.xet.uploads import UNNAMED_LIMIT_BYTES
 from yunmo.storage.blobs import ObjectStore
 from yunmo.storage.database import Database
 from yunmo.storage.tables import now
@@ -29,6 +33,16 @@ _log = structlog.get_logger()
 
 LARGE_FILE_BYTES = 10_000_000
 """Files of at least this size are stored as large files unless a setting says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What an operator may choose (settings `hub`)."""
+
+    large_file_bytes: int = LARGE_FILE_BYTES
+    cas_epoch: int = 1
+    safetensors_only: bool = False
+    unnamed_bytes: int = UNNAMED_LIMIT_BYTES
 
 
 class Hub:
@@ -41,19 +55,20 @@ class Hub:
         secret: bytes,
         clock: Callable[[], datetime] = now,
         *,
-        large_file_bytes: int = LARGE_FILE_BYTES,
-        cas_epoch: int = 1,
+        rules: Rules = Rules(),
+        record: Record = no_record,
     ) -> None:
-        self.large = LargeFileStore(database, blobs, secret, epoch=cas_epoch)
+        self.large = LargeFileStore(database, blobs, secret, epoch=rules.cas_epoch, unnamed_limit_bytes=rules.unnamed_bytes)
         self.blobs = Blobs(database, blobs, clock)
-        self.repositories = Repositories(database, self.blobs, clock)
+        self.repositories = Repositories(database, self.blobs, clock, record)
         self.refs = Refs(database, clock)
-        self.commits = Commits(database, self.large, clock)
         self.files = Files(database, self.blobs, self.large)
+        self.scans = Scans(self.files)
+        self.commits = Commits(database, self.large, clock, self.scans if rules.safetensors_only else None)
         self.downloads = Downloads(database, clock)
-        self.uploads = Uploads(self.files, self.blobs, large_file_bytes)
+        self.uploads = Uploads(self.files, self.blobs, rules.large_file_bytes, rules.safetensors_only)
         self.copies = Copies(database, self.repositories, self.files, self.large, clock)
-        self.access = Access(database, clock)
+        self.access = Access(database, clock, record)
         self.overviews = Overviews(database, self.files)
         self.models = Models(database, self.files, self.overviews)
         self.garbage = Garbage(database, self.blobs, clock)
@@ -66,6 +81,7 @@ class Hub:
                 await self._collect()
         finally:
             await self.downloads.write()
+            self.scans.close()
             self.large.close()
 
     async def _collect(self) -> None:

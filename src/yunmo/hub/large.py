@@ -47,6 +47,10 @@ class LargeFiles(Protocol):
         """The same inside the caller's transaction."""
         ...
 
+    def settle_in(self, connection: sa.Connection, file: LargeFile) -> None:
+        """A commit in the caller's transaction names the file: its uploader is charged for it no more."""
+        ...
+
     async def adopt(self, repository_id: int, sha256: str, from_repository_id: int) -> None:
         """Let `repository_id` refer to a file of another one; the caller has checked both rights."""
         ...

@@ -23,7 +23,7 @@ from yunmo.hub.xet.dedup import Dedup
 from yunmo.hub.xet.links import Links
 from yunmo.hub.xet.reading import Reader
 from yunmo.hub.xet.tokens import AccessTicket, CompletionTicket, DownloadTicket, Signer, Ticket, UploadTicket
-from yunmo.hub.xet.uploads import Uploads
+from yunmo.hub.xet.uploads import UNNAMED_LIMIT_BYTES, Uploads
 from yunmo.storage.blobs import ObjectStore
 from yunmo.storage.database import Database
 from yunmo.storage.tables import now
@@ -45,11 +45,18 @@ class LargeFileStore:
     """Implements `hub.large.LargeFiles`; `xet` and `lfs` are its two ways in."""
 
     def __init__(
-        self, database: Database, blobs: ObjectStore, secret: bytes, clock: Callable[[], datetime] = now, *, epoch: int = 1
+        self,
+        database: Database,
+        blobs: ObjectStore,
+        secret: bytes,
+        clock: Callable[[], datetime] = now,
+        *,
+        epoch: int = 1,
+        unnamed_limit_bytes: int = UNNAMED_LIMIT_BYTES,
     ) -> None:
         self.signer = Signer(secret, clock)
         self.reader = Reader(database, blobs)
-        self.xet = Uploads(database, blobs, self.reader)
+        self.xet = Uploads(database, blobs, self.reader, unnamed_limit_bytes)
         self.lfs = LfsUploads(database, blobs, self.signer)
         self.dedup = Dedup(database, self.reader, self.signer)
         self.links = Links(database, self.reader, self.signer)
@@ -70,6 +77,11 @@ class LargeFileStore:
     def known_in(self, connection: sa.Connection, repository_id: int, sha256: str) -> LargeFile | None:
         """The same inside the caller's transaction."""
         return store.find_large_file(connection, repository_id, sha256)
+
+    def settle_in(self, connection: sa.Connection, file: LargeFile) -> None:
+        """A commit in the caller's transaction names the file: its uploader is charged for it no more."""
+        if file.xet_hash is not None:
+            store.settle(connection, file.xet_hash)
 
     async def adopt(self, repository_id: int, sha256: str, from_repository_id: int) -> None:
         """Let `repository_id` refer to a file of another one; the caller has checked both rights. Raises NotFound."""

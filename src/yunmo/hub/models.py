@@ -39,6 +39,7 @@ class RevisionRef:
     commit: str
     project: str
     is_private: bool
+    is_gated: bool
     created: int
 
 
@@ -147,7 +148,9 @@ def _may_use(principal: Principal, repository: Repository) -> bool:
 
 def _ref(repository: Repository, commit: str) -> RevisionRef:
     created = int(repository.created_at.timestamp())
-    return RevisionRef(repository.id, repository.full_name, commit, repository.namespace, repository.is_private, created)
+    return RevisionRef(
+        repository.id, repository.full_name, commit, repository.namespace, repository.is_private, bool(repository.gated), created
+    )
 
 
 def _write_whole(target: Path, content: bytes) -> None:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from yunmo.core.errors import Conflict, Forbidden, Gated, InvalidRequest, RepositoryNotFound, Unauthenticated
 from yunmo.core.identity import Principal
 from yunmo.hub import history
+from yunmo.hub.acts import Record
 from yunmo.hub.blobs import Blobs
 from yunmo.hub.names import DEFAULT_NAMESPACE, RepositoryType, check_name, split_name
 from yunmo.hub.records import Gating, Repository
@@ -79,6 +80,7 @@ class Repositories:
     database: Database
     blobs: Blobs
     clock: Callable[[], datetime]
+    record: Record
 
     async def find(self, principal: Principal, type_: RepositoryType, name: str) -> Repository:
         """The repository with this name, former name or alias. Raises RepositoryNotFound."""
@@ -126,7 +128,9 @@ class Repositories:
 
     async def delete(self, principal: Principal, type_: RepositoryType, name: str) -> Repository:
         """Forget a repository. Its name stays with its namespace."""
-        return await self._change(principal, type_, name, lambda connection, repository: store.delete(connection, repository.id))
+        gone = await self._change(principal, type_, name, lambda connection, repository: store.delete(connection, repository.id))
+        await self.record(principal, "repository.deleted", gone.full_name, {"type": type_})
+        return gone
 
     async def move(self, principal: Principal, type_: RepositoryType, name: str, to: str) -> Repository:
         """Rename a repository; its old name keeps leading to it. Raises RepositoryExists."""
@@ -142,17 +146,19 @@ class Repositories:
             if to != repository.full_name:
                 store.rename(connection, repository, to, self.clock())
 
-        await self._change(principal, type_, name, work)
+        before = await self._change(principal, type_, name, work)
+        await self.record(principal, "repository.moved", before.full_name, {"type": type_, "to": to})
         return await self.find(principal, type_, to)
 
     async def change_settings(
         self, principal: Principal, type_: RepositoryType, name: str, *, is_private: bool | None = None, gated: Gating | None = None
     ) -> Repository:
         """Make a repository private or public, gated or open; None leaves things as they are."""
-        values: dict[str, Any] = {"updated_at": self.clock()}
-        values |= {} if is_private is None else {"is_private": is_private}
-        values |= {} if gated is None else {"gated": gated}
+        given = {"is_private": is_private, "gated": gated}
+        changes = {name: value for name, value in given.items() if value is not None}
+        values: dict[str, Any] = {"updated_at": self.clock(), **changes}
         repository = await self._change(principal, type_, name, lambda connection, found: store.update(connection, found.id, **values))
+        await self.record(principal, "repository.changed", repository.full_name, {"type": type_, **changes})
         return await self.find(principal, type_, repository.full_name)
 
     async def set_disabled(self, principal: Principal, type_: RepositoryType, name: str, *, is_disabled: bool) -> None:
@@ -160,6 +166,7 @@ class Repositories:
         principal.require("admin")
         repository = await self.find(principal, type_, name)
         await self.database.write(lambda connection: store.update(connection, repository.id, is_disabled=is_disabled))
+        await self.record(principal, "repository.disabled" if is_disabled else "repository.enabled", repository.full_name, {"type": type_})
 
     async def list(self, principal: Principal, wanted: Listing) -> Sequence[Repository]:
         """The repositories wanted among those that the caller may see, one more than the limit if there are more."""
@@ -174,12 +181,14 @@ class Repositories:
             raise InvalidRequest(f"{name!r} is not a bare name: an alias has no namespace.", param="name")
         found = await self.find(principal, type_, repository)
         await self.database.write(lambda connection: store.put_alias(connection, type_, name, found.id))
+        await self.record(principal, "alias.set", name, {"type": type_, "repository": found.full_name})
 
     async def remove_alias(self, principal: Principal, type_: RepositoryType, name: str) -> None:
         """Forget an alias; for administrators. Raises RepositoryNotFound."""
         principal.require("admin")
         if not await self.database.write(lambda connection: store.delete_alias(connection, type_, name)):
             raise RepositoryNotFound(f"There is no alias {name!r}.")
+        await self.record(principal, "alias.removed", name, {"type": type_})
 
     async def aliases(self, principal: Principal) -> tuple[tuple[str, str, str], ...]:
         """Every alias as (type, name, repository's full name); for administrators."""

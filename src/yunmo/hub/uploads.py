@@ -9,6 +9,7 @@ from yunmo.hub.files import Files
 from yunmo.hub.globs import Rules, ignore_rules, large_file_rules
 from yunmo.hub.paths import check_path
 from yunmo.hub.records import Repository
+from yunmo.hub.scans import is_pickle, refusal
 
 FILES_LIMIT = 1000
 """Clients ask for at most 256 files at a time."""
@@ -42,17 +43,20 @@ class Uploads:
     files: Files
     blobs: Blobs
     large_file_bytes: int
+    safetensors_only: bool = False
 
     def staging(self) -> Staging:
         """A place to put the small files of one commit."""
         return self.blobs.staging()
 
     async def plan(self, repository: Repository, revision: str, candidates: Sequence[Candidate], ignore: str | None) -> list[Decision]:
-        """Decide for each file. Raises InvalidRequest for a path that cannot be, and RevisionNotFound."""
+        """Decide for each file. Raises InvalidRequest for a path or pickle that cannot be, and RevisionNotFound."""
         if len(candidates) > FILES_LIMIT:
             raise InvalidRequest(f"At most {FILES_LIMIT} files can be asked about at once.", param="files")
         for candidate in candidates:
             check_path(candidate.path)
+            if self.safetensors_only and is_pickle(candidate.path, candidate.sample):
+                raise refusal(candidate.path)
         page = await self.files.at(repository, revision, [".gitattributes", *(candidate.path for candidate in candidates)])
         there = {item.path: item.entry for item in page.items if not item.entry.is_folder}
         attributes = there.get(".gitattributes")

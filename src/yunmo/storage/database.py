@@ -42,6 +42,8 @@ class Database:
         self._writer = writer
         self._reading = engine if engine.dialect.name == "sqlite" else engine.execution_options(isolation_level="REPEATABLE READ")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="database-read")
+        self.writes = 0
+        """How many writes of this process have ended: what was read is as it was while this is the same, but for other processes."""
 
     @property
     def dialect(self) -> str:
@@ -61,7 +63,10 @@ class Database:
         work that has begun is finished.
         """
         with _troubles_are_said():
-            return await asyncio.wrap_future(self._writer.submit(work))
+            try:
+                return await asyncio.wrap_future(self._writer.submit(work))
+            finally:
+                self.writes += 1
 
     async def close(self) -> None:
         """Finish the writes handed in and close every connection."""

@@ -23,8 +23,12 @@ xorbs = sa.Table(
     sa.Column("stored_bytes", sa.BigInteger, nullable=False),
     sa.Column("chunks", sa.LargeBinary, nullable=False),
     sa.Column("tombstoned_at", Time, index=True),
+    sa.Column("charged_to", sa.String(96), index=True),
 )
-"""`chunks` is a packed `ChunkTable`; empty for an object without an upload, which only waits for its removal."""
+"""`chunks` is a packed `ChunkTable`; empty for an object without an upload, which only waits for its removal.
+
+`charged_to` is the project that uploaded the xorb, until a commit names a file that is made of it.
+"""
 
 chunk_index = sa.Table(
     "xet_chunk",
@@ -85,11 +89,25 @@ class StoredFile:
     terms: NDArray[np.void]
 
 
-def add_xorb(connection: sa.Connection, name: str, stored_bytes: int, chunks: bytes) -> None:
-    """Know an uploaded xorb; one that waits for its removal lives again."""
-    row = {"hash": name, "stored_bytes": stored_bytes, "chunks": chunks, "tombstoned_at": None}
+def add_xorb(connection: sa.Connection, name: str, stored_bytes: int, chunks: bytes, project: str | None) -> None:
+    """Know an uploaded xorb; one that waits for its removal lives again. A new or revived one is charged to the project."""
+    row = {"hash": name, "stored_bytes": stored_bytes, "chunks": chunks, "tombstoned_at": None, "charged_to": project}
     _insert_once(connection, xorbs, [row])
+    revived = sa.and_(xorbs.c.hash == name, xorbs.c.tombstoned_at.is_not(None))
+    connection.execute(xorbs.update().where(revived).values(charged_to=project))
     connection.execute(xorbs.update().where(xorbs.c.hash == name).values(stored_bytes=stored_bytes, chunks=chunks, tombstoned_at=None))
+
+
+def unnamed_bytes(connection: sa.Connection, project: str) -> int:
+    """How much the project has stored that no commit has named yet."""
+    query = sa.select(sa.func.coalesce(sa.func.sum(xorbs.c.stored_bytes), 0)).where(xorbs.c.charged_to == project)
+    return int(connection.execute(query).scalar_one())
+
+
+def settle(connection: sa.Connection, file: str) -> None:
+    """A commit names this Xet file: nobody is charged for its xorbs any more."""
+    used = sa.select(file_xorbs.c.xorb).where(file_xorbs.c.file == file)
+    connection.execute(xorbs.update().where(xorbs.c.hash.in_(used), xorbs.c.charged_to.is_not(None)).values(charged_to=None))
 
 
 def has_xorb(connection: sa.Connection, name: str) -> bool:

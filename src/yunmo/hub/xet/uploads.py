@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from yunmo.core.errors import InvalidRequest
+from yunmo.core.errors import InsufficientStorage, InvalidRequest
 from yunmo.hub.staged import receive, staged
 from yunmo.hub.turns import Turns
 from yunmo.hub.xet import store
@@ -23,6 +23,9 @@ from yunmo.storage.blobs import ObjectStore
 from yunmo.storage.database import Database
 
 T = TypeVar("T")
+
+UNNAMED_LIMIT_BYTES = 500 * 1000**3
+"""Clients upload all of a commit's files before the commit, so this is also the largest commit."""
 
 _BEAT_SECONDS = 5.0
 """A client gives a connection up that is silent for long; reading a large file back takes a while."""
@@ -39,15 +42,21 @@ class Progress:
 class Uploads:
     """The writing side of the content-addressed store."""
 
-    def __init__(self, database: Database, blobs: ObjectStore, reader: Reader) -> None:
+    def __init__(self, database: Database, blobs: ObjectStore, reader: Reader, unnamed_limit_bytes: int = UNNAMED_LIMIT_BYTES) -> None:
         self._database = database
         self._blobs = blobs
         self._reader = reader
+        self._unnamed_limit_bytes = unnamed_limit_bytes
         self._turns = Turns()
 
-    async def xorb(self, name: str, pieces: AsyncIterator[bytes]) -> bool:
-        """Take in one xorb; False if it was there already. Raises InvalidRequest if it is not what its name says."""
+    async def xorb(self, name: str, pieces: AsyncIterator[bytes], project: str | None = None) -> bool:
+        """Take in one xorb, charged to the project until a commit names it; False if it was there already.
+
+        Raises InvalidRequest if it is not what its name says, and InsufficientStorage.
+        """
         digest = digest_of(name)
+        if not await self._database.read(lambda connection: store.has_xorb(connection, name)):
+            await self._check_unnamed(project)
         check = XorbCheck()
         async with staged(self._blobs.staging, "xorb") as path:
             size = await receive(pieces, path, check.feed, limit=XORB_LIMIT_BYTES, executor=self._reader.worker)
@@ -56,12 +65,13 @@ class Uploads:
                 is_there = await self._database.read(lambda connection: store.has_xorb(connection, name))
                 if is_there and digest not in self._reader.damaged:
                     return False
+                await self._check_unnamed(project, size)
                 if digest in self._reader.damaged:
                     await self._blobs.delete(xorb_key(name))
                 await self._blobs.put_file(xorb_key(name), path)
                 self._reader.damaged.discard(digest)
                 packed = table.pack()
-                await self._database.write(lambda connection: store.add_xorb(connection, name, size, packed))
+                await self._database.write(lambda connection: store.add_xorb(connection, name, size, packed, project))
         return True
 
     async def shard(self, repository_id: int, body: bytes) -> AsyncGenerator[Progress, None]:
@@ -92,6 +102,16 @@ class Uploads:
                 self._reader.forget(digest_of(name))
                 await self._blobs.delete(xorb_key(name))
         return gone
+
+    async def _check_unnamed(self, project: str | None, more: int = 1) -> None:
+        if project is None:
+            return
+        kept = await self._database.read(lambda connection: store.unnamed_bytes(connection, project))
+        if kept + more > self._unnamed_limit_bytes:
+            raise InsufficientStorage(
+                f"The project {project!r} has uploaded {kept} bytes that no commit names, and may have {self._unnamed_limit_bytes} "
+                "(setting hub.unnamed_bytes). Commit what was uploaded; what no file names is deleted after four weeks."
+            )
 
     async def _register(self, repository_id: int, body: bytes, progress: Progress) -> None:
         files = await self._in_worker(read_shard, body)

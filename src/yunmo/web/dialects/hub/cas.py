@@ -55,8 +55,8 @@ class CasRoutes:
         return Response(answer, media_type="application/octet-stream")
 
     async def _add_xorb(self, request: Request) -> Response:
-        self._access(request, write=True)
-        inserted = await self._large.xet.xorb(request.params["hash"], request.pieces())
+        access = self._access(request, write=True)
+        inserted = await self._large.xet.xorb(request.params["hash"], request.pieces(), access.project)
         return json_reply({"was_inserted": inserted})
 
     async def _add_shard(self, request: Request) -> Response:

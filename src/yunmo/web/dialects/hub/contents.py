@@ -231,7 +231,7 @@ class ContentRoutes:
         for item in page.items:
             large = page.large.get(item.entry.sha256 or "")
             is_readable = not item.entry.is_folder and (item.entry.sha256 is None or large is not None)
-            verdict = await self._hub.files.verdict(item, large) if is_readable else None
+            verdict = await self._hub.scans.verdict(item, large) if is_readable else None
             shapes.append(item_shape(item, page.large, changes.get(item.path), verdict))
         return shapes
 

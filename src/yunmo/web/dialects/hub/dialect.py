@@ -14,6 +14,7 @@ from yunmo.web.dialects.hub.downloads import DownloadRoutes
 from yunmo.web.dialects.hub.errors import error_reply
 from yunmo.web.dialects.hub.identity import IdentityRoutes
 from yunmo.web.dialects.hub.lfs import LfsRoutes
+from yunmo.web.dialects.hub.login import LoginRoutes
 from yunmo.web.dialects.hub.repositories import RepositoryRoutes
 from yunmo.web.request import Request
 from yunmo.web.routing import Route
@@ -29,6 +30,7 @@ class HubDialect:
     def __init__(self, cloud: Cloud) -> None:
         self._groups = (
             IdentityRoutes(cloud),
+            LoginRoutes(cloud),
             RepositoryRoutes(cloud),
             ContentRoutes(cloud),
             DownloadRoutes(cloud),

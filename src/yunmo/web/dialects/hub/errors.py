@@ -44,7 +44,7 @@ def error_reply(error: YunmoError, request: Request) -> Response:
         status = 401
     if isinstance(error, errors.Unauthenticated) and request.headers.get("authorization"):
         message = _BAD_TOKEN if message.startswith("Invalid credentials") else message
-    headers = {"X-Error-Message": _one_line(message)}
+    headers = {"X-Error-Message": _one_line(message), "X-Yunmo-Error": error.code}
     if code is not None:
         headers["X-Error-Code"] = code
     if isinstance(error, errors.EntryNotFound) and error.commit is not None:

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from yunmo.cloud.cloud import Cloud
 from yunmo.cloud.repositories import DEFAULT_NAMESPACE, BadCard, Listing, RepositoryType, front_matter
-from yunmo.core.errors import NotFound, Unauthenticated
+from yunmo.core.errors import NotFound, TooLarge, Unauthenticated
 from yunmo.core.identity import Principal
 from yunmo.web.dialects.hub.addresses import api_routes, repository_name
 from yunmo.web.dialects.hub.shapes import moment
@@ -16,8 +16,8 @@ from yunmo.web.replies import json_reply
 from yunmo.web.request import Request
 from yunmo.web.routing import Route
 
-_EPOCH = "1970-01-01T00:00:00.000Z"
 _LISTED = 1000
+_CARD_LIMIT_BYTES = 1024 * 1024
 
 
 class CardToCheck(msgspec.Struct):
@@ -32,6 +32,7 @@ class IdentityRoutes:
 
     def __init__(self, cloud: Cloud) -> None:
         self._hub = cloud.hub
+        self._keys = cloud.tenancy.keys
 
     def routes(self) -> Iterator[Route]:
         """The routes of this group."""
@@ -51,7 +52,8 @@ class IdentityRoutes:
         if principal.is_anonymous:
             raise Unauthenticated("An API key is required. Send it as 'Authorization: Bearer <key>'; make one with 'yunmo key create'.")
         organizations = [_organization(DEFAULT_NAMESPACE)] if principal.is_admin else []
-        token = {"displayName": principal.key_name or principal.key_id, "role": _role(principal), "createdAt": _EPOCH}
+        key = await self._keys.get(principal.key_id)
+        token = {"displayName": principal.key_name or principal.key_id, "role": _role(principal), "createdAt": moment(key.created_at)}
         return json_reply(
             {
                 "type": "user",
@@ -74,7 +76,11 @@ class IdentityRoutes:
 
     async def validate_card(self, request: Request) -> Response:
         """Check the YAML at the top of a README; clients ask before each upload of one."""
-        card = await request.struct(CardToCheck)
+        try:
+            card = await request.struct(CardToCheck, _CARD_LIMIT_BYTES)
+        except TooLarge as error:
+            message = f"README.md is larger than {_CARD_LIMIT_BYTES // 1024**2} MiB. Move its long parts to other files and commit again."
+            raise TooLarge(message) from error
         try:
             front_matter(card.content)
         except BadCard as error:

@@ -149,8 +149,10 @@ class RepositoryRoutes:
             overview = await self._hub.overviews.of(repository, page)
         shape = repository_shape(repository, overview) | overview_shape(overview)
         shape["siblings"] = sibling_shapes(page, with_blobs=flag(request, "blobs"))
-        if flag(request, "securityStatus"):
-            shape["securityRepoStatus"] = {"scansDone": True, "filesWithIssues": []}
+        if flag(request, "securityStatus") or "securityRepoStatus" in fields:
+            issues, is_done = await self._hub.scans.issues(page)
+            found = [{"path": path, "level": verdict.status} for path, verdict in issues]
+            shape["securityRepoStatus"] = {"scansDone": is_done, "filesWithIssues": found}
         if type_ == "model":
             shape |= {"spaces": []}
         return json_reply(expanded(shape, fields) if fields else shape)

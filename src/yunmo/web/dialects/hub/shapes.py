@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from yunmo.cloud.repositories import Commit, Item, LargeFile, Overview, Page, Repository, pointer_text
+from yunmo.cloud.repositories import Commit, Item, LargeFile, Overview, Page, Repository, Verdict, pointer_text
 
 _KEPT_WITH_EXPAND = frozenset({"_id", "id", "modelId"})
 
@@ -64,7 +64,7 @@ def expanded(shape: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
     return {key: value for key, value in shape.items() if key in wanted}
 
 
-def item_shape(item: Item, large: Mapping[str, LargeFile], change: Commit | None = None, verdict: str | None = None) -> dict[str, Any]:
+def item_shape(item: Item, large: Mapping[str, LargeFile], change: Commit | None = None, verdict: Verdict | None = None) -> dict[str, Any]:
     """A file or folder in a listing."""
     entry = item.entry
     shape: dict[str, Any] = {"type": "directory" if entry.is_folder else "file", "oid": entry.oid, "size": entry.size, "path": item.path}
@@ -76,8 +76,9 @@ def item_shape(item: Item, large: Mapping[str, LargeFile], change: Commit | None
     if change is not None:
         shape["lastCommit"] = {"id": change.oid, "title": change.title, "date": moment(change.created_at)}
     if verdict is not None:
-        scan = {"status": verdict, "message": None, "reportLink": None, "reportLabel": None}
-        shape["securityFileStatus"] = {"status": verdict, "avScan": None, "pickleImportScan": scan}
+        scan: dict[str, Any] = {"status": verdict.status, "message": verdict.message or None, "reportLink": None, "reportLabel": None}
+        scan["imports"] = list(verdict.names)
+        shape["securityFileStatus"] = {"status": verdict.status, "avScan": None, "pickleImportScan": scan}
     return shape
 
 
