@@ -9,6 +9,7 @@ from yunmo.core.engine import Plan
 from yunmo.engines.onnx.export import export
 from yunmo.engines.onnx.exported import Head
 from yunmo.engines.onnx.kind import kind
+from yunmo.engines.onnx.quantize import Format, quantize
 
 LABELS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 SUFFIXES: dict[Head, str] = {
@@ -85,20 +86,24 @@ def build(directory: Path, family: str, head: Head, **more) -> Path:
     return directory
 
 
-def exported(directory: Path, derived: Path, head: Head, precision: str = "fp32") -> Path:
-    """Export as the child process does, but here; `derived` is then as `load` wants it."""
-    folder = derived / f"{head}-{precision}"
-    folder.mkdir(parents=True)
+def exported(directory: Path, derived: Path, head: Head, precision: str = "fp32", form: Format = "onnx") -> Path:
+    """Export as the child processes do, but here; `derived` is then as `load` wants it."""
+    folders = [derived / f"{head}-fp32", derived / f"{head}-int8-{form}-s8"]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # as the program does
-        export(directory, folder, head, precision)
+        warnings.simplefilter("ignore")  # as the programs do
+        folders[0].mkdir(parents=True)
+        export(directory, folders[0], head)
+        if precision == "int8":
+            folders[1].mkdir()
+            quantize(folders[0], folders[1], form)
     return derived
 
 
-def load(directory: Path, derived: Path, head: Head, precision: str = "fp32"):
+def load(directory: Path, derived: Path, head: Head, precision: str = "fp32", form: Format = "onnx"):
     """The engine of a model, exported here."""
-    exported(directory, derived, head, precision)
-    return kind.load(directory, derived, Plan(engine="onnx", precision=precision, options={"head": head}), lambda step, share: None)
+    exported(directory, derived, head, precision, form)
+    plan = Plan(engine="onnx", format=form, precision=precision, options={"head": head})
+    return kind.load(directory, derived, plan, lambda step, share: None)
 
 
 def _word_pieces():

@@ -16,6 +16,7 @@ from yunmo.core.tasks import Answer, Classify, ClassifyTokens, ClassifyZeroShot,
 from yunmo.engines.onnx.exported import read_exported
 from yunmo.engines.onnx.kind import kind
 
+RUNS = (("onnx", "fp32"), ("onnx", "int8"), ("openvino", "fp32"), ("openvino", "int8"))
 HUGE = "the quick brown fox " * 60_000
 BROKEN = "half \ud800 of a pair"
 VALID = {
@@ -92,15 +93,15 @@ MODELS = {
 
 
 class TestOnnx(EngineContract):
-    @pytest.fixture(scope="class", params=[(name, precision) for name in MODELS for precision in ("fp32", "int8")], ids="-".join)
+    @pytest.fixture(scope="class", params=[(name, *runs) for name in MODELS for runs in RUNS], ids="-".join)
     def case(self, request, tmp_path_factory, tiny_model):
-        name, precision = request.param
+        name, form, precision = request.param
         tasks = MODELS[name]
         requests = {task: VALID[task][0] for task in tasks}
         return EngineCase(
             kind=kind,
             directory=tiny_model(name),
-            plan=Plan(engine="onnx", precision=precision, streams=2, slots=4, options={"head": tasks[0]}),
+            plan=Plan(engine="onnx", format=form, precision=precision, streams=2, slots=4, options={"head": tasks[0]}),
             requests=requests,
             others=tuple(request for task in tasks for request in VALID[task][1:]),
             bad=tuple(request for task in tasks for request in BAD[task]),
@@ -109,7 +110,7 @@ class TestOnnx(EngineContract):
     @pytest.fixture(scope="class")
     def engine(self, case, tmp_path_factory):
         derived = tmp_path_factory.mktemp("derived")
-        onnx_models.exported(case.directory, derived, case.plan.options["head"], case.plan.precision)
+        onnx_models.exported(case.directory, derived, case.plan.options["head"], case.plan.precision, case.plan.format)
         return kind.load(case.directory, derived, case.plan, lambda what, share: None)
 
     async def test_every_bad_request_is_the_callers_fault(self, case, engine):
@@ -195,7 +196,7 @@ def test_a_ready_graph_is_used_where_there_are_no_weights(tiny_model, tmp_path):
 
 
 def test_unknown_precisions_and_modules_are_refused(tiny_model, tmp_path):
-    with pytest.raises(InvalidRequest, match="fp32 and int8"):
+    with pytest.raises(InvalidRequest, match=r"int3.*fp32, int8"):
         kind.load(tiny_model("embed"), tmp_path, Plan(engine="onnx", precision="int3", options={"head": "embed"}), lambda what, share: None)
     directory = tmp_path / "model"
     shutil.copytree(tiny_model("sentence-embedder"), directory)

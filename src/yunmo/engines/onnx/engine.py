@@ -14,7 +14,7 @@ from yunmo.engines.onnx.encoder import Encoder
 from yunmo.engines.onnx.entities import classify_tokens
 from yunmo.engines.onnx.exported import GRAPH, GRAPH_INT8, TOKENIZER, Exported
 from yunmo.engines.onnx.fill_mask import fill_mask
-from yunmo.engines.onnx.network import Network
+from yunmo.engines.onnx.network import load_network
 from yunmo.engines.onnx.pooling import Pooling, read_pooling
 
 _CHARACTERS_PER_TOKEN = 4
@@ -56,7 +56,7 @@ class OnnxEngine:
 def load_engine(directory: Path, derived: Path, facts: Exported, plan: Plan) -> OnnxEngine:
     """Load what was exported to `derived` of the repository in `directory`."""
     graph = derived / (GRAPH_INT8 if plan.precision == "int8" else GRAPH)
-    encoder = Encoder(Tokens(derived / TOKENIZER, facts.tokenizer), Network(graph, plan.threads), facts)
+    encoder = Encoder(Tokens(derived / TOKENIZER, facts.tokenizer), load_network(graph, plan), facts)
     return OnnxEngine(encoder, read_pooling(directory) if facts.head == "embed" else Pooling())
 
 

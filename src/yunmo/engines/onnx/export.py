@@ -1,37 +1,30 @@
 """Program that makes an ONNX graph of an encoder's safetensors and proves it against the reference.
 
-`python -m yunmo.engines.onnx.export DIRECTORY OUTPUT HEAD PRECISION` reads a repository and writes `model.onnx`,
+`python -m yunmo.engines.onnx.export DIRECTORY OUTPUT HEAD` reads a repository and writes `model.onnx`,
 `tokenizer.json` and `export.json` into the folder OUTPUT. It runs in a process of its own, so that the memory of the
 reference goes with it. Every line that it prints is JSON: `{"step", "share"}`, and at most one `{"problem"}` at the end.
 
 The graph takes no attention mask: texts are never padded, so there is nothing to mask.
 """
 
-import ctypes
-import json
-import logging
-import os
 import shutil
-import signal
 import sys
-import warnings
 from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
 
-from yunmo.core.errors import EngineFailed, InvalidRequest, YunmoError
-from yunmo.engines.onnx.exported import FACTS, FORMAT, GRAPH, GRAPH_INT8, READY_GRAPH, TOKENIZER, Exported, Head, TokenizerFacts
+from yunmo.core.errors import EngineFailed, InvalidRequest
+from yunmo.engines.onnx.exported import FACTS, FORMAT, GRAPH, READY_GRAPH, TOKENIZER, Exported, Head, TokenizerFacts, output_names
 from yunmo.engines.onnx.families import has_shifted_positions
-from yunmo.engines.onnx.network import Floats, Network
-from yunmo.engines.onnx.quantize import drift, quantize
+from yunmo.engines.onnx.network import Floats, OnnxNetwork
+from yunmo.engines.onnx.telling import run_program, say
 
 _OPSET = 17
 _LENGTHS = (2, 3, 17, 64, 300)
 _LONGEST_TRIED = 1024
 _DRIFT_BUDGET = 1e-3
 _UNLIMITED = 1_000_000_000
-_PR_SET_PDEATHSIG = 1
 _AUTO_CLASSES = {
     "classify": "AutoModelForSequenceClassification",
     "classify-tokens": "AutoModelForTokenClassification",
@@ -43,22 +36,13 @@ _AUTO_CLASSES = {
 
 def main() -> None:
     """Export as the arguments say; the exit code is 1 if it could not be done."""
-    directory, output, head, precision = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]
+    directory, output, head = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     if head not in get_args(Head):
         raise SystemExit(f"no head {head!r}; there are {', '.join(get_args(Head))}")
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    warnings.simplefilter("ignore")  # the exporter's own, and tracing's about shapes that verification checks
-    logging.disable(logging.WARNING)
-    try:
-        export(directory, output, head, precision)  # type: ignore[arg-type]
-    except YunmoError as error:
-        _say(problem=error.message)
-        sys.exit(1)
+    run_program(lambda: export(directory, output, head))  # type: ignore[arg-type]
 
 
-def export(directory: Path, output: Path, head: Head, precision: str) -> Exported:
+def export(directory: Path, output: Path, head: Head) -> Exported:
     """Write graph, tokenizer and facts into `output`, and return the facts.
 
     Raises InvalidRequest for a repository whose weights or tokenizer do not fit its configuration, and EngineFailed if the
@@ -69,34 +53,22 @@ def export(directory: Path, output: Path, head: Head, precision: str) -> Exporte
         facts = _export_weights(directory, output / GRAPH, head, tokenizer)
     else:
         facts = _adopt(directory, output / GRAPH, head, tokenizer)
-    if precision == "int8":
-        _say(step="quantising to int8", share=0.8)
-        quantize(output / GRAPH, output / GRAPH_INT8)
-        found = [_outputs(output / graph, facts) for graph in (GRAPH, GRAPH_INT8)]
-        facts = msgspec.structs.replace(facts, int8_drift=drift(*found))
     _save_tokenizer(tokenizer, output / TOKENIZER)
     (output / FACTS).write_bytes(msgspec.json.format(msgspec.json.encode(facts)))
-    _say(step="exported", share=1.0)
+    say(step="exported", share=1.0)
     return facts
 
 
-def output_names(head: Head) -> tuple[str, ...]:
-    """The names of the graph's outputs for a head."""
-    if head == "answer":
-        return ("start_logits", "end_logits")
-    return ("last_hidden_state",) if head == "embed" else ("logits",)
-
-
 def _export_weights(directory: Path, graph: Path, head: Head, tokenizer: Any) -> Exported:
-    _say(step="loading the reference", share=0.0)
+    say(step="loading the reference", share=0.0)
     import torch
 
     model = _reference(directory, head)
     facts = _facts(head, model.config, tokenizer)
     with torch.no_grad():
-        _say(step="exporting to ONNX", share=0.3)
+        say(step="exporting to ONNX", share=0.3)
         _trace(model, facts, graph)
-        _say(step="comparing with the reference", share=0.6)
+        say(step="comparing with the reference", share=0.6)
         return _verified(model, facts, graph)
 
 
@@ -104,13 +76,13 @@ def _adopt(directory: Path, graph: Path, head: Head, tokenizer: Any) -> Exported
     """Take the graph that the repository brings, after trying it."""
     import transformers
 
-    _say(step="trying the repository's graph", share=0.3)
+    say(step="trying the repository's graph", share=0.3)
     facts = _facts(head, transformers.AutoConfig.from_pretrained(directory, trust_remote_code=False), tokenizer)
     ready = directory / READY_GRAPH
     shutil.copyfile(ready, graph)
     for beside in ready.parent.glob(ready.name + "_data"):
         shutil.copyfile(beside, graph.parent / beside.name)
-    missing = set(output_names(head)) - set(Network(graph, threads=1).outputs)
+    missing = set(output_names(head)) - set(OnnxNetwork(graph, threads=1).outputs)
     if missing:
         raise InvalidRequest(
             f"{READY_GRAPH} has no output '{min(missing)}'. Push the model's safetensors, and the graph is made from them."
@@ -120,17 +92,12 @@ def _adopt(directory: Path, graph: Path, head: Head, tokenizer: Any) -> Exported
 
 
 def _outputs(graph: Path, facts: Exported) -> list[Floats]:
-    network = Network(graph, threads=1)
+    network = OnnxNetwork(graph, threads=1)
     rows: list[Floats] = []
     for seed, length in enumerate(_lengths(facts)):
         ids, types = _sample(facts, 1, length, seed)
         rows += network.forward(ids[0].tolist(), types[0].tolist(), *output_names(facts.head))
     return rows
-
-
-def _say(**line: object) -> None:
-    sys.stdout.write(json.dumps(line) + "\n")
-    sys.stdout.flush()
 
 
 def _reference(directory: Path, head: Head) -> Any:

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-FORMAT = 1
+FORMAT = 2
 """Raised when an export of an older version must be made again."""
 
 GRAPH = "model.onnx"
@@ -38,7 +38,8 @@ class Exported(msgspec.Struct, frozen=True, kw_only=True):
     """The content of `export.json`.
 
     The errors are the largest of the fp32 graph against the reference, over inputs of several lengths; a graph that came
-    ready-made has no reference and is not verified. `int8_drift` is the relative L2 error of the int8 graph against fp32.
+    ready-made has no reference and is not verified. `int8_drift` is the relative L2 error of the int8 graph's
+    outputs against fp32, in the runtime that it is for, and `int8_forms` how each of its matrix products is computed (`products`).
     """
 
     format: int
@@ -52,7 +53,15 @@ class Exported(msgspec.Struct, frozen=True, kw_only=True):
     relative_error: float = 0.0
     is_verified: bool = False
     int8_drift: float | None = None
+    int8_forms: dict[str, str] = {}
     versions: dict[str, str] = {}
+
+
+def output_names(head: Head) -> tuple[str, ...]:
+    """The names of the graph's outputs for a head."""
+    if head == "answer":
+        return ("start_logits", "end_logits")
+    return ("last_hidden_state",) if head == "embed" else ("logits",)
 
 
 def read_exported(directory: Path) -> Exported | None:

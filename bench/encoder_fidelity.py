@@ -1,0 +1,124 @@
+"""Speed × faithfulness of every plan of an encoder, in process, on a really fine-tuned head and sentences that it never saw.
+
+`python bench/encoder_fidelity.py [--rounds 5] [--seconds 2]` takes the film-review head of `classification_http.py` (trained once
+per machine). Speed is that of mixed lengths (8 to about 128 tokens), in rounds that take the plans in turn, each next to fp32 of
+the same round: read the ratios, not the texts per second. Agreement is with fp32's labels on 2,000 held-out sentences.
+"""
+
+import argparse
+import os
+import random
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+from classification_http import ROOT, _mixed, _trained
+from harness import keep
+from yunmo.core.engine import BatchEngine, Plan
+from yunmo.core.errors import YunmoError
+from yunmo.core.tasks import Classify, Labels
+from yunmo.engines.onnx.kind import kind
+
+sys.path.insert(0, str(ROOT / "examples" / "sentiment"))
+
+SENTENCES = 2000
+STREAMS = len(os.sched_getaffinity(0))
+PLANS = (("onnx", "fp32"), ("onnx", "int8"), ("openvino", "int8"))
+SEED = 20261123
+READING = (
+    "Eight bits are asked to keep 99.5 % of fp32's labels. ONNX Runtime's int8 computes the products that the outputs are sensitive to "
+    "with one scale per token, or in fp32; OpenVINO's has eight-bit weights and quantises activations by 64 channels of a token. "
+    "Which is faster depends on the processor and on what else the cores do, so calibration decides."
+)
+
+
+def main() -> None:
+    from reviews import load_reviews
+    from train import SENTENCES as LEARNED
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2)
+    options = parser.parse_args()
+    learning, held_out = load_reviews(SEED)
+    unseen = [each.text for each in (*held_out, *learning[LEARNED:])][:SENTENCES]
+    mixed = [Classify(texts=(text,)) for text in _mixed(unseen)]
+    random.Random(SEED).shuffle(mixed)
+    with tempfile.TemporaryDirectory() as derived:
+        engines, made = {}, {}
+        for form, precision in PLANS:
+            plan = Plan(engine="onnx", format=form, precision=precision, streams=STREAMS, options={"head": "classify"})
+            began = time.perf_counter()
+            engines[f"{form} {precision}"] = kind.load(_trained(), Path(derived), plan, lambda *_: None)
+            made[f"{form} {precision}"] = time.perf_counter() - began
+        rates: dict[str, list[float]] = {name: [] for name in engines}
+        for _ in range(options.rounds):
+            for name, engine in engines.items():
+                rates[name].append(rate(engine, mixed, options.seconds))
+        answers = {name: scores(engine, unseen) for name, engine in engines.items()}
+    full = answers["onnx fp32"]
+    rows = {}
+    print(f"{'plan':16} {'texts/s':>8} {'× fp32':>7} {'same label':>11} {'error':>7} {'made in':>8}")
+    for name, found in answers.items():
+        ratio = statistics.median(one / other for one, other in zip(rates[name], rates["onnx fp32"], strict=True))
+        same = float((found.argmax(1) == full.argmax(1)).mean())
+        error = float(np.linalg.norm(centred(found) - centred(full)) / np.linalg.norm(centred(full)))
+        speed = statistics.median(rates[name])
+        print(f"{name:16} {speed:8.1f} {ratio:7.2f} {same:11.2%} {error:7.4f} {made[name]:7.1f}s")
+        rows[name] = {
+            "texts_per_second": round(speed, 1),
+            "times_fp32": round(ratio, 2),
+            "label_agreement": round(same, 4),
+            "error": round(error, 4),
+        }
+    keep("encoder_fidelity", "python bench/encoder_fidelity.py", {**rows, "how to read it": READING})
+
+
+def rate(engine: BatchEngine, requests: list[Classify], seconds: float) -> float:
+    """Texts per second over all streams."""
+    counts, began = [0] * STREAMS, time.perf_counter()
+
+    def work(stream: int) -> None:
+        while time.perf_counter() - began < seconds:
+            engine.run(stream, [requests[(stream + counts[stream] * STREAMS) % len(requests)]])
+            counts[stream] += 1
+
+    together(work)
+    return sum(counts) / (time.perf_counter() - began)
+
+
+def scores(engine: BatchEngine, texts: list[str]) -> np.ndarray:
+    """The raw scores of every text, a column for each label."""
+    rows: list[list[float]] = [[]] * len(texts)
+
+    def work(stream: int) -> None:
+        for place in range(stream, len(texts), STREAMS):
+            (result,) = engine.run(stream, [Classify(texts=(texts[place],), function="none")])
+            if isinstance(result, YunmoError):
+                raise result
+            assert isinstance(result[0], Labels)
+            rows[place] = [label.score for label in sorted(result[0].rows[0], key=lambda label: label.label)]
+
+    together(work)
+    return np.array(rows)
+
+
+def together(work) -> None:
+    threads = [threading.Thread(target=work, args=(stream,)) for stream in range(STREAMS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def centred(values: np.ndarray) -> np.ndarray:
+    return values - values.mean(axis=1, keepdims=True)
+
+
+if __name__ == "__main__":
+    main()
