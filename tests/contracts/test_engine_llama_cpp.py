@@ -55,8 +55,9 @@ def user(text):
 async def chunks(engine, request):
     """The chunks and the usage, which must come last."""
     async with contextlib.aclosing(engine.stream(request)) as stream:
-        *output, usage = [item async for item in stream]
+        *items, usage = [item async for item in stream]
     assert isinstance(usage, Usage)
+    output = [item for item in items if not isinstance(item, Usage)]
     assert all(isinstance(each, TextDelta) for each in output)
     return output, usage
 
@@ -169,6 +170,17 @@ async def test_log_probabilities_come_with_as_many_alternatives_as_asked(engine)
         assert len(token.top) == 3
         assert token.logprob <= 0
         assert token.logprob == max(other.logprob for other in token.top)
+
+
+async def test_a_penalty_keeps_words_from_coming_again(engine):
+    chant = Generate(prompt="la la la la la la la la la la la la la la", sampling=Sampling(max_tokens=16, temperature=0.0))
+    for name in ("frequency_penalty", "presence_penalty", "repetition_penalty"):
+        strict = msgspec.structs.replace(chant, sampling=msgspec.structs.replace(chant.sampling, **{name: 2.0}))
+        assert _variety(await text(engine, strict)) > _variety(await text(engine, chant)), name
+
+
+def _variety(said):
+    return len(set(said))
 
 
 async def test_a_biased_token_is_never_said(engine):
@@ -290,7 +302,8 @@ async def test_no_tcp_port_is_opened_and_nothing_is_written_to_the_terminal(engi
 async def test_closing_ends_what_is_under_way(tmp_path):
     loaded = kind.load(smollm2_directory(), tmp_path, plan(), lambda step, share: None)
     stream = loaded.stream(Generate(prompt="Count: 1, 2,", sampling=Sampling(max_tokens=900, temperature=0.0)))
-    await anext(stream)
+    while isinstance(await anext(stream), Usage):
+        pass
     await asyncio.wait_for(loaded.close(), 5)
     rest = [item async for item in stream]
     assert len(rest) < 900

@@ -33,7 +33,7 @@ def test_sampling_goes_under_llama_cpps_names():
         "temperature": 0.0,
         "top_k": 3,
         "repeat_penalty": 1.2,
-        "repeat_last_n": -1,
+        "repeat_last_n": 65536,
         "stop": ["\n"],
         "logit_bias": [[7, -100.0]],
     }
@@ -188,9 +188,35 @@ def test_the_json_answer_is_told_as_text_when_the_model_speaks_itself():
     assert told == TextDelta(choice=2, text="Good day.", finish_reason="stop")
 
 
-def test_an_answer_that_was_cut_off_is_told_as_it_is():
-    told = rewriting().read(TextDelta(text='{"response":"Good', finish_reason="length"))
-    assert (told.text, told.finish_reason) == ('{"response":"Good', "length")
+@pytest.mark.parametrize(
+    ("cut", "said"),
+    [('{"response":"Good', "Good"), ('{"response": "a \\u00', "a "), ('{"response":"a\\', "a"), ('{"response"', ""), ("Good", "Good")],
+)
+def test_text_that_was_cut_off_is_told_as_far_as_it_came(cut, said):
+    told = rewriting().read(TextDelta(text=cut, finish_reason="length"))
+    assert (told.text, told.tool_calls, told.finish_reason) == (said, (), "length")
+
+
+def test_half_a_character_that_was_escaped_is_left_out():
+    told = rewriting().read(TextDelta(text='{"response":"so \\ud83d', finish_reason="length"))
+    assert told.text == "so "
+
+
+@pytest.mark.parametrize(
+    ("cut", "calls"),
+    [
+        ('{"tool_calls":[{"na', []),
+        ('{"tool_calls":[{"name":"weather","arguments":{"city":"Par', [("weather", '{"city":"Par')]),
+        (
+            '{"tool_calls":[{"name":"weather","arguments":{"city":"Paris"}},{"name":"time","arguments":{"zo',
+            [("weather", '{"city":"Paris"}'), ("time", '{"zo')],
+        ),
+    ],
+)
+def test_calls_that_were_cut_off_are_told_as_far_as_they_came_and_never_as_text(cut, calls):
+    told = rewriting().read(TextDelta(text=cut, finish_reason="length"))
+    assert [(call.name, call.arguments) for call in told.tool_calls] == calls
+    assert (told.text, told.finish_reason) == ("", "length")
 
 
 def test_tools_and_a_response_format_together_are_refused():

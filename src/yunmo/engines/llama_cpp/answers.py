@@ -17,12 +17,17 @@ class Answer:
     top_logprobs: int | None
     first_choice: int = 0
     usages: list[Usage] = field(default_factory=list)
+    _read_tokens: int = 0
 
-    def read(self, data: bytes) -> Iterator[TextDelta]:
-        """The deltas of a chunk; progress reports have none. Raises the error that the chunk carries."""
+    def read(self, data: bytes) -> Iterator[TextDelta | Usage]:
+        """The deltas of a chunk, or the price until now of a report on the prompt. Raises the error that the chunk carries."""
         chunk = _decode(data)
         if chunk.error is not None:
             raise error_of(chunk.error)
+        progress = chunk.prompt_progress
+        if progress is not None and progress.processed > self._read_tokens:  # each choice reports on the prompt that all share
+            self._read_tokens = progress.processed
+            yield Usage(input_tokens=progress.processed, cached_tokens=progress.cache)
         if chunk.usage is not None:
             self.usages.append(chunk.usage.ours())
         for choice in chunk.choices:
@@ -151,8 +156,14 @@ class _Usage(msgspec.Struct, frozen=True):
         return Usage(input_tokens=self.prompt_tokens, output_tokens=self.completion_tokens, cached_tokens=cached)
 
 
+class _Progress(msgspec.Struct, frozen=True):
+    cache: int = 0
+    processed: int = 0
+
+
 class _Chunk(msgspec.Struct, frozen=True):
     choices: list[_Choice] = []
+    prompt_progress: _Progress | None = None
     usage: _Usage | None = None
     error: ServerError | None = None
 

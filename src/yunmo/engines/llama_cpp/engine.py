@@ -10,14 +10,16 @@ from typing import TypeVar
 
 import msgspec
 
-from yunmo.core.engine import Plan, Progress
+from yunmo.core.engine import Plan, Progress, read_options
 from yunmo.core.errors import EngineFailed, InvalidRequest, Unavailable, Unsupported, YunmoError
 from yunmo.core.tasks import Chat, Embed, Generate, Output, Request, TextDelta, Vectors, task_name
 from yunmo.core.usage import Usage
 from yunmo.engines.llama_cpp import embeddings, tools
 from yunmo.engines.llama_cpp.answers import Answer
 from yunmo.engines.llama_cpp.constraints import Constraints
-from yunmo.engines.llama_cpp.kind import CONTEXT_TOKENS, choose_gguf
+from yunmo.engines.llama_cpp.converted import chat_template
+from yunmo.engines.llama_cpp.derive import derive
+from yunmo.engines.llama_cpp.options import CONTEXT_TOKENS, LlamaCppOptions
 from yunmo.engines.llama_cpp.requests import Body, chat_body, generate_body, with_seed
 from yunmo.engines.llama_cpp.server import Server
 
@@ -41,20 +43,16 @@ class LlamaCppEngine:
         self._closed = False
 
     @classmethod
-    def load(cls, directory: Path, plan: Plan, progress: Progress) -> "LlamaCppEngine":
-        """Load the plan's file, or the directory's best one if the plan names none."""
-        file = plan.options.get("file")
-        if file is None:
-            sizes = {str(path.relative_to(directory)): path.stat().st_size for path in directory.rglob("*.gguf")}
-            chosen = choose_gguf(sizes)
-            if chosen is None:
-                raise EngineFailed("The repository holds no whole GGUF model; push all shards of one.")
-            file = chosen.path
+    def load(cls, directory: Path, derived: Path, plan: Plan, progress: Progress) -> "LlamaCppEngine":
+        """Load the plan's file, made first if need be; without a chat template of its own a converted model only generates."""
+        options = read_options(plan, LlamaCppOptions)
         progress("loading", 0.0)
-        embedding = bool(plan.options.get("embedding"))
-        server = Server(directory / file, plan, embedding=embedding)
+        file, facts = derive(directory, derived, plan, progress)
+        server = Server(file, plan, embedding=options.embedding, composes=facts is not None and facts.normalizes)
         progress("loading", 1.0)
-        return cls(server, plan, ("embed",) if embedding else ("chat", "generate"))
+        if options.embedding:
+            return cls(server, plan, ("embed",))
+        return cls(server, plan, ("generate",) if facts is not None and chat_template(directory) is None else ("chat", "generate"))
 
     async def stream(self, request: Request) -> AsyncGenerator[Output | Usage, None]:
         """Answer a chat or a generation with deltas, an embedding whole; then the usage."""
@@ -139,13 +137,12 @@ class LlamaCppEngine:
             self._calls.add(call)
             try:
                 self._threads.submit(call.run, handler, msgspec.json.encode(wave))
-                async for delta in call:
-                    yield delta
+                async for item in call:
+                    yield _after(usage, item) if isinstance(item, Usage) else item
             finally:
                 call.cancelled = True
                 self._calls.discard(call)
-            spent = call.answer.usage()
-            usage = msgspec.structs.replace(spent, output_tokens=usage.output_tokens + spent.output_tokens)
+            usage = _after(usage, call.answer.usage())
         yield usage
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
@@ -159,7 +156,7 @@ class _Call:
         self.answer = answer
         self.cancelled = False
         self._loop = loop
-        self._waiting: deque[TextDelta | YunmoError | None] = deque()
+        self._waiting: deque[TextDelta | Usage | YunmoError | None] = deque()
         self._awake = asyncio.Event()
         self._told = False
 
@@ -178,7 +175,7 @@ class _Call:
     def __aiter__(self) -> "_Call":
         return self
 
-    async def __anext__(self) -> TextDelta:
+    async def __anext__(self) -> TextDelta | Usage:
         while not self._waiting:
             await self._awake.wait()
             self._awake.clear()
@@ -195,8 +192,8 @@ class _Call:
         if self.cancelled:
             return True
         try:
-            for delta in self.answer.read(data):
-                self._put(delta)
+            for item in self.answer.read(data):
+                self._put(item)
         except YunmoError as error:
             self._put(error)
             return True
@@ -205,9 +202,14 @@ class _Call:
             return True
         return False
 
-    def _put(self, item: TextDelta | YunmoError | None) -> None:
+    def _put(self, item: TextDelta | Usage | YunmoError | None) -> None:
         self._waiting.append(item)
         if not self._told:
             self._told = True
             with contextlib.suppress(RuntimeError):  # the loop has gone: nobody waits any more
                 self._loop.call_soon_threadsafe(self._awake.set)
+
+
+def _after(earlier: Usage, spent: Usage) -> Usage:
+    """The price of a wave of choices with those before it, which paid for the same prompt."""
+    return msgspec.structs.replace(spent, output_tokens=earlier.output_tokens + spent.output_tokens)

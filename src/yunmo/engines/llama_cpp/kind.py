@@ -1,26 +1,36 @@
-"""What llama.cpp can do with a repository: it takes GGUF files, chooses one, and plans slots and context for it."""
+"""What llama.cpp can do with a repository: it opens GGUF files, and makes one of a decoder's safetensors.
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+A conversion is proven before it serves: the token ids of difficult texts are those of the repository's own tokenizer.json,
+and log probabilities are those of transformers, where that is installed. So the converted model is offered before the
+transformers engine, with no calibration to wait for, and is several times as fast; where it cannot be made or proven, the
+deployment falls back to the transformers engine. Its float file is the first plan, and the reference of the others.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from yunmo.core.engine import Engine, Hardware, ModelDescription, Offer, Plan, Progress
+from yunmo.core.engine import Engine, Hardware, ModelDescription, Offer, Plan, Progress, check_precision, read_options
+from yunmo.engines.llama_cpp.converted import FLOATS, QUANTISED
+from yunmo.engines.llama_cpp.families import decoder_of
+from yunmo.engines.llama_cpp.files import ChosenGguf, choose_gguf, quantisation
+from yunmo.engines.llama_cpp.memory import fit, memory_bytes, metadata_value
+from yunmo.engines.llama_cpp.options import LlamaCppOptions
 
-SLOTS = 8
-CONTEXT_TOKENS = 4096
-PROMPT_CACHE_MIB = 256
-_SMALLEST_CONTEXT_TOKENS = 512
 _PREFERENCE = 70
-_MIB = 1 << 20
-# The library, its compute buffers and Python: 80 MiB beside weights and cache with SmolLM2-135M; large vocabularies take more.
-_OVERHEAD_BYTES = 400 * _MIB
-# Where the metadata says nothing, the cache is guessed from the weights: 24 KiB a token is right for SmolLM2-135M (98 MB),
-# 1/32768 of the file for models of 7 to 8 thousand million parameters with grouped attention (4.7 GB, 128 KiB).
-_LEAST_CACHE_BYTES_PER_TOKEN, _MOST_CACHE_BYTES_PER_TOKEN = 24 * 1024, 512 * 1024
-_FILE_BYTES_PER_CACHE_BYTE = 32768
+_CONVERTED_PREFERENCE = 60
+_RERANK_POOLING = 4
+_FAST = "Q8_0"
+_SLOW_KINDS = frozenset({"Q4_1", "Q5_0", "Q5_1", *FLOATS})
+"""What llama.cpp has no packed form of for processors: eight bits read a prompt up to twice as fast, and lose nothing to
+Q4_1 and its like (SmolLM2-135M, two cores: 634 tokens/s instead of 309)."""
+_SLOTS_TRIED = (16, 4, 1)
+_MOST_BYTES_FOR_SLOTS = 1 << 30
+"""A larger model takes too much of a calibration's time for plans that differ in their slots only."""
+_BITS = {"F32": 32.0, "F16": 16.0, "BF16": 16.0, "Q8_0": 8.5, "Q5_1": 6.0, "Q5_0": 5.5, "Q4_1": 5.0, "Q4_0": 4.5}
+_FILE_TYPES = {0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 32: "BF16"}
 
 _EMBEDDING_ARCHITECTURES = frozenset(
     {"bert", "nomic-bert", "nomic-bert-moe", "jina-bert-v2", "jina-bert-v3", "modern-bert", "neo-bert", "eurobert", "gemma-embedding"}
@@ -28,56 +38,41 @@ _EMBEDDING_ARCHITECTURES = frozenset(
 _NOT_LANGUAGE_MODELS = frozenset(
     {"clip", "mmproj", "adapter", "imatrix", "flux", "sd1", "sd3", "sdxl", "ltxv", "wan", "lumina2", "qwen_image"}
 )
-_RERANK_POOLING = 4
-
-_SHARD = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$", re.IGNORECASE)
-_QUANTISATION = re.compile(r"(?:^|[-_./])(I?Q\d(?:_[0-9A-Z]{1,3})*|BF16|F16|F32|MXFP4)(?=[-_.]|$)", re.IGNORECASE)
-_FAVOURITES = ("Q8_0", "Q4_K_M")
+_EMBEDDING_TAGS = frozenset({"feature-extraction", "sentence-similarity"})
+_INDEX = "model.safetensors.index.json"
+_READ = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    _INDEX,
+)
 
 
 class LlamaCppKind:
     """The kind of engine that is registered as `llama_cpp`."""
 
     name = "llama_cpp"
+    libraries = ("xllamacpp", "yunmo.engines.llama_cpp.engine")
 
     def offer(self, model: ModelDescription, hardware: Hardware) -> Offer | None:
-        """Offer chat and generation for a language model, embeddings for an encoder, nothing for a repository without GGUF."""
+        """Offer chat and generation for a language model, embeddings for an encoder in GGUF, nothing for anything else."""
         chosen = choose_gguf(model.files)
-        architecture = _metadata(model.gguf, "architecture") or ""
-        if chosen is None or architecture in _NOT_LANGUAGE_MODELS:
-            return None
-        pooling = _metadata(model.gguf, "pooling_type")
-        embeds = architecture in _EMBEDDING_ARCHITECTURES or bool(pooling)
-        slots, context_tokens = _fit(model.gguf, chosen.size_bytes, hardware.memory_bytes)
-        options: dict[str, Any] = {"file": chosen.path}
-        if embeds:
-            options["embedding"] = True
-        plan = Plan(
-            engine=self.name,
-            format="gguf",
-            precision=chosen.quantisation,
-            threads=hardware.cores,
-            slots=slots,
-            context_tokens=context_tokens,
-            options=options,
-        )
-        return Offer(
-            engine=self.name,
-            tasks=("embed",) if embeds else ("chat", "generate"),
-            plan=plan,
-            memory_bytes=_memory_bytes(model.gguf, chosen.size_bytes, slots, context_tokens),
-            preference=_PREFERENCE,
-            files=chosen.shards,
-            missing=None if find_spec("xllamacpp") else "llama.cpp is not installed: pip install 'yunmo[llama-cpp]'",
-            problem=_RERANKER_PROBLEM if pooling == _RERANK_POOLING else None,
-        )
+        return _offer_converted(model, hardware) if chosen is None else _offer_gguf(model, chosen, hardware)
+
+    def check(self, plan: Plan) -> None:
+        """Refuse unknown and impossible options and precisions."""
+        options = read_options(plan, LlamaCppOptions)
+        own = quantisation(options.file) if options.file else ""
+        check_precision(plan, (*dict.fromkeys((own, *FLOATS, *QUANTISED)),))
 
     def load(self, directory: Path, derived: Path, plan: Plan, progress: Progress) -> Engine:
-        """Load the plan's GGUF file. Raises EngineFailed if llama.cpp does not take it."""
-        del derived
+        """Load the plan's GGUF file, made first if it is not there. Raises EngineFailed if that or llama.cpp fails."""
         from yunmo.engines.llama_cpp.engine import LlamaCppEngine
 
-        return LlamaCppEngine.load(directory, plan, progress)
+        return LlamaCppEngine.load(directory, derived, plan, progress)
 
 
 kind = LlamaCppKind()
@@ -85,93 +80,106 @@ kind = LlamaCppKind()
 _RERANKER_PROBLEM = "This GGUF is a reranker, which is not run from GGUF yet: push the model's safetensors instead."
 
 
-@dataclass(frozen=True, slots=True)
-class ChosenGguf:
-    """A GGUF model in a repository: the path to open, all its files, their size, and its quantisation's name."""
-
-    path: str
-    shards: tuple[str, ...]
-    size_bytes: int
-    quantisation: str
-
-
-def choose_gguf(files: Mapping[str, int]) -> ChosenGguf | None:
-    """The model to run among a repository's GGUF files: Q8_0, else Q4_K_M, else the smallest; None if there is no whole one."""
-    whole = _whole_models(files)
-    if not whole:
+def _offer_gguf(model: ModelDescription, chosen: ChosenGguf, hardware: Hardware) -> Offer | None:
+    architecture = metadata_value(model.gguf, "architecture") or ""
+    if architecture in _NOT_LANGUAGE_MODELS:
         return None
-
-    def rank(model: ChosenGguf) -> tuple[int, int, str]:
-        favourite = _FAVOURITES.index(model.quantisation) if model.quantisation in _FAVOURITES else len(_FAVOURITES)
-        return favourite, model.size_bytes, model.path
-
-    return min(whole, key=rank)
-
-
-def _whole_models(files: Mapping[str, int]) -> list[ChosenGguf]:
-    found: list[ChosenGguf] = []
-    for path, size in files.items():
-        name = path.rsplit("/", 1)[-1].lower()
-        if not name.endswith(".gguf") or "mmproj" in name or "imatrix" in name:
-            continue
-        shard = _SHARD.match(path)
-        if shard is None:
-            found.append(ChosenGguf(path, (path,), size, _quantisation(path)))
-        elif int(shard["number"]) == 1:
-            count = int(shard["count"])
-            shards = tuple(f"{shard['stem']}-{number:05d}-of-{count:05d}{path[-5:]}" for number in range(1, count + 1))
-            if all(each in files for each in shards):
-                found.append(ChosenGguf(path, shards, sum(files[each] for each in shards), _quantisation(shard["stem"])))
-    return found
-
-
-def _quantisation(path: str) -> str:
-    matches = _QUANTISATION.findall(path.removesuffix(".gguf"))
-    return str(matches[-1]).upper() if matches else ""
+    pooling = metadata_value(model.gguf, "pooling_type")
+    embeds = architecture in _EMBEDDING_ARCHITECTURES or bool(pooling)
+    slots, context_tokens = fit(model.gguf, chosen.size_bytes, hardware.memory_bytes)
+    options: dict[str, Any] = {"file": chosen.path}
+    if embeds:
+        options["embedding"] = True
+    offer = Offer(
+        engine=LlamaCppKind.name,
+        tasks=("embed",) if embeds else ("chat", "generate"),
+        plan=_plan(chosen.quantisation, hardware, slots, context_tokens, options),
+        memory_bytes=memory_bytes(model.gguf, chosen.size_bytes, slots, context_tokens),
+        preference=_PREFERENCE,
+        files=chosen.shards,
+        missing=_missing("xllamacpp"),
+        problem=_RERANKER_PROBLEM if pooling == _RERANK_POOLING else None,
+    )
+    own = chosen.quantisation or _FILE_TYPES.get(metadata_value(model.gguf, "file_type"), "")
+    if embeds or own not in _BITS:
+        return offer
+    is_slow = own in _SLOW_KINDS and find_spec("gguf") is not None
+    precisions = [precision for precision in (_FAST, "F16") if is_slow and precision != own and (precision == _FAST or own in FLOATS)]
+    sizes = {chosen.quantisation: chosen.size_bytes}
+    sizes |= {precision: int(chosen.size_bytes * _BITS[precision] / _BITS[own]) for precision in precisions}
+    return replace(offer, alternatives=tuple(_alternatives(offer, model.gguf, sizes, hardware)))
 
 
-def _metadata(gguf: Mapping[str, Any], key: str) -> Any:
-    """A value under its own name, `general.` or the architecture's prefix."""
-    architecture = gguf.get("general.architecture") or gguf.get("architecture") or ""
-    for name in (f"{architecture}.{key}", f"general.{key}", key):
-        if name in gguf:
-            return gguf[name]
-    return None
+def _offer_converted(model: ModelDescription, hardware: Hardware) -> Offer | None:
+    """Offer what would be made of safetensors, if the configuration is of a kind that comes out the same."""
+    decoder = decoder_of(model.config)
+    weights = _weights(model)
+    is_embedder = "modules.json" in model.files or model.pipeline_tag in _EMBEDDING_TAGS
+    if decoder is None or not weights or is_embedder or "tokenizer.json" not in model.files:
+        return None
+    metadata = {"general.architecture": decoder.architecture} | {
+        f"{decoder.architecture}.{key}": value for key, value in decoder.metadata.items()
+    }
+    sizes = {precision: int(_parameters(model, weights) * _BITS[precision] / 8) for precision in (decoder.floats, _FAST)}
+    size = sizes[decoder.floats]
+    slots, context_tokens = fit(metadata, size, hardware.memory_bytes)
+    offer = Offer(
+        engine=LlamaCppKind.name,
+        tasks=("chat", "generate") if _has_chat_template(model) else ("generate",),
+        plan=_plan(decoder.floats, hardware, slots, context_tokens, {}),
+        memory_bytes=memory_bytes(metadata, size, slots, context_tokens),
+        preference=_CONVERTED_PREFERENCE,
+        files=tuple(path for path in (*_READ, *weights) if path in model.files),
+        missing=_missing("xllamacpp", "gguf", "tokenizers"),
+    )
+    return replace(offer, alternatives=tuple(_alternatives(offer, metadata, sizes, hardware)))
 
 
-def _number(gguf: Mapping[str, Any], key: str) -> int:
-    """A positive number of the metadata, the largest if there is one per layer, 0 if there is none."""
-    value = _metadata(gguf, key)
-    values = value if isinstance(value, list | tuple) else [value]
-    return max((int(each) for each in values if isinstance(each, int | float) and each > 0), default=0)
+def _alternatives(offer: Offer, gguf: Mapping[str, Any], sizes: dict[str, int], hardware: Hardware) -> Iterator[Offer]:
+    """Other precisions first, then other numbers of slots with the one that promises most: what is tried last may find no time."""
+    own = offer.plan
+    promising = _FAST if _FAST in sizes else own.precision
+    plans = [(precision, own.slots) for precision in (_FAST, *sizes) if precision in sizes]
+    tried = _SLOTS_TRIED if sizes[own.precision] <= _MOST_BYTES_FOR_SLOTS else _SLOTS_TRIED[:1]
+    plans += [(promising, slots) for slots in tried]
+    for precision, slots in dict.fromkeys(plans):
+        memory = memory_bytes(gguf, sizes[precision], slots, own.context_tokens or 0)
+        if (precision, slots) != (own.precision, own.slots) and memory <= hardware.memory_bytes:
+            plan = _plan(precision, hardware, slots, own.context_tokens or 0, own.options)
+            yield replace(offer, plan=plan, memory_bytes=memory)
 
 
-def _cache_bytes_per_token(gguf: Mapping[str, Any], file_bytes: int) -> int:
-    """Keys and values of one token in all layers, as 16-bit floats."""
-    layers, heads = _number(gguf, "block_count"), _number(gguf, "attention.head_count")
-    if not layers or not heads:
-        guess = file_bytes // _FILE_BYTES_PER_CACHE_BYTE
-        return max(_LEAST_CACHE_BYTES_PER_TOKEN, min(guess, _MOST_CACHE_BYTES_PER_TOKEN))
-    head_size = _number(gguf, "embedding_length") // heads
-    key_size = _number(gguf, "attention.key_length") or head_size
-    value_size = _number(gguf, "attention.value_length") or head_size
-    return layers * (_number(gguf, "attention.head_count_kv") or heads) * (key_size + value_size) * 2
+def _plan(precision: str, hardware: Hardware, slots: int, context_tokens: int, options: dict[str, Any]) -> Plan:
+    return Plan(
+        engine=LlamaCppKind.name,
+        format="gguf",
+        precision=precision,
+        threads=hardware.cores,
+        slots=slots,
+        context_tokens=context_tokens,
+        options=options,
+    )
 
 
-def _memory_bytes(gguf: Mapping[str, Any], file_bytes: int, slots: int, context_tokens: int) -> int:
-    cache = slots * context_tokens * _cache_bytes_per_token(gguf, file_bytes)
-    return file_bytes + cache + PROMPT_CACHE_MIB * _MIB + _OVERHEAD_BYTES
+def _weights(model: ModelDescription) -> tuple[str, ...]:
+    """The safetensors at the root: one file, or all the shards that an index names."""
+    if "model.safetensors" in model.files:
+        return ("model.safetensors",)
+    index = model.documents.get(_INDEX)
+    named = sorted(set(index.get("weight_map", {}).values())) if isinstance(index, dict) else []
+    return tuple(named) if all(path in model.files for path in named) else ()
 
 
-def _fit(gguf: Mapping[str, Any], file_bytes: int, memory_bytes: int) -> tuple[int, int]:
-    """Slots and context per slot: shorter contexts before fewer slots, until it fits or nothing is left to give up."""
-    slots = SLOTS
-    context_tokens = min(_number(gguf, "context_length") or CONTEXT_TOKENS, CONTEXT_TOKENS)
-    while _memory_bytes(gguf, file_bytes, slots, context_tokens) > memory_bytes:
-        if context_tokens > 2 * _SMALLEST_CONTEXT_TOKENS:
-            context_tokens //= 2
-        elif slots > 1:
-            slots //= 2
-        else:
-            break
-    return slots, context_tokens
+def _parameters(model: ModelDescription, weights: tuple[str, ...]) -> int:
+    stored = str(model.config.get("dtype") or model.config.get("torch_dtype") or "float32")
+    return sum(model.files[path] for path in weights) // (2 if "16" in stored else 4)
+
+
+def _has_chat_template(model: ModelDescription) -> bool:
+    in_json = any("chat_template" in (model.documents.get(name) or {}) for name in ("tokenizer_config.json", "chat_template.json"))
+    return in_json or "chat_template.jinja" in model.files
+
+
+def _missing(*libraries: str) -> str | None:
+    absent = [name for name in libraries if find_spec(name) is None]
+    return "llama.cpp is not installed: pip install 'yunmo[llama-cpp]'" if absent else None

@@ -79,6 +79,10 @@ def parsed_schema(text: str, param: str) -> Any:
     return schema
 
 
+_WHOLE_TEXT = 1 << 16
+"""Penalties count the last so many tokens: the whole text, as OpenAI does; llama.cpp's own default is 64."""
+
+
 def _sampling(sampling: Sampling) -> Body:
     if sampling.beams is not None and sampling.beams != 1:
         raise Unsupported("This engine has no beam search: leave `beams` out.", param="beams")
@@ -92,7 +96,7 @@ def _sampling(sampling: Sampling) -> Body:
     if sampling.repetition_penalty is not None:
         body["repeat_penalty"] = sampling.repetition_penalty
     if any((sampling.repetition_penalty, sampling.frequency_penalty, sampling.presence_penalty)):
-        body["repeat_last_n"] = -1  # the whole text, as OpenAI counts it; llama.cpp's own default is the last 64 tokens
+        body["repeat_last_n"] = _WHOLE_TEXT
     if sampling.logit_bias:
         body["logit_bias"] = [[_token_id(token), bias] for token, bias in sampling.logit_bias.items()]
     return body

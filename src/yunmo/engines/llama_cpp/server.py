@@ -5,15 +5,16 @@ import os
 import secrets
 import socket
 import tempfile
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from yunmo.core.engine import Plan
+from yunmo.core.engine import Plan, read_options
 from yunmo.core.errors import EngineFailed, InvalidRequest
-from yunmo.engines.llama_cpp.kind import CONTEXT_TOKENS, PROMPT_CACHE_MIB
+from yunmo.engines.llama_cpp.options import CONTEXT_TOKENS, LlamaCppOptions
 
 OnChunk = Callable[[bytes], bool]
 """Gets every chunk of a stream; answering True stops it."""
@@ -24,19 +25,26 @@ _BATCH_TOKENS = 128
 
 _QUIET = -1
 _RPC_SECONDS = 60.0
-_POOLINGS = ("none", "mean", "cls", "last")
 
 
 class Server:
-    """A loaded GGUF model. Its methods block: call them from threads, several at once."""
+    """A loaded GGUF model. Its methods block: call them from threads, several at once.
 
-    def __init__(self, model: Path, plan: Plan, *, embedding: bool) -> None:
+    `composes` puts texts into Unicode's composed form first, as some tokenizers do and llama.cpp never does. `is_exact`
+    computes attention in 32 bits.
+    """
+
+    def __init__(self, model: Path, plan: Plan, *, embedding: bool = False, composes: bool = False, is_exact: bool = False) -> None:
         xllamacpp = _library()
         # llama.cpp's server insists on listening: on a Unix socket that only this user can reach, and with a key.
         self._room = tempfile.TemporaryDirectory(prefix="yunmo-llama-")
         self._socket = str(Path(self._room.name) / "llama.sock")
         self._key = secrets.token_hex(16)
+        self._composes = composes
         params = _parameters(xllamacpp, model, plan, embedding=embedding)
+        if is_exact:
+            params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+            params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
         params.hostnames = [self._socket]
         params.api_keys = [self._key]
         try:
@@ -50,15 +58,15 @@ class Server:
 
     def chat(self, body: bytes, on_chunk: OnChunk) -> None:
         """Stream a chat's chunks; errors of the request come as ValueError or as a chunk."""
-        self._server.handle_chat_completions(body, on_chunk)
+        self._server.handle_chat_completions(self._composed(body), on_chunk)
 
     def generate(self, body: bytes, on_chunk: OnChunk) -> None:
         """Stream a generation's chunks; errors as in `chat`."""
-        self._server.handle_completions(body, on_chunk)
+        self._server.handle_completions(self._composed(body), on_chunk)
 
     def embed(self, body: bytes) -> bytes:
         """Embed texts or token ids."""
-        answer: bytes = self._server.handle_embeddings(body)
+        answer: bytes = self._server.handle_embeddings(self._composed(body))
         return answer
 
     def tokens(self, text: str, *, special: bool = True) -> list[int]:
@@ -85,11 +93,14 @@ class Server:
         del self._server
         self._room.cleanup()
 
+    def _composed(self, body: bytes) -> bytes:
+        return unicodedata.normalize("NFC", body.decode()).encode() if self._composes and not body.isascii() else body
+
     def _call(self, method: str, path: str, body: Any) -> Any:
         connection = _UnixConnection(self._socket)
         try:
             headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
-            connection.request(method, path, None if body is None else msgspec.json.encode(body), headers)
+            connection.request(method, path, None if body is None else self._composed(msgspec.json.encode(body)), headers)
             response = connection.getresponse()
             answer = msgspec.json.decode(response.read())
         finally:
@@ -123,7 +134,8 @@ class _UnixConnection(http.client.HTTPConnection):
 
 def _parameters(xllamacpp: Any, model: Path, plan: Plan, *, embedding: bool) -> Any:
     context_tokens = plan.context_tokens or CONTEXT_TOKENS
-    batch_tokens = context_tokens if embedding else int(plan.options.get("batch_tokens", _BATCH_TOKENS))
+    options = read_options(plan, LlamaCppOptions)
+    batch_tokens = context_tokens if embedding else options.batch_tokens or _BATCH_TOKENS
     params = xllamacpp.CommonParams()
     params.model.path = str(model)
     params.model_alias = {"model"}
@@ -131,20 +143,20 @@ def _parameters(xllamacpp: Any, model: Path, plan: Plan, *, embedding: bool) -> 
     params.n_ctx = plan.slots * context_tokens
     # One cache per slot: a unified one was half as fast with eight chats at once (24 to 50 tokens/s with SmolLM2-135M),
     # because every token then looks over the cells of all chats; and it would let one prompt take all the context.
-    params.kv_unified = bool(plan.options.get("kv_unified", False))
+    params.kv_unified = options.kv_unified
     params.n_batch = batch_tokens
     params.n_ubatch = batch_tokens if embedding else min(batch_tokens, 512)
     params.cpuparams.n_threads = plan.threads
     params.cpuparams_batch.n_threads = plan.threads
-    params.cache_ram_mib = int(plan.options.get("prompt_cache_mib", PROMPT_CACHE_MIB))
+    params.cache_ram_mib = options.prompt_cache_mib
     params.fit_params = False
+    params.warmup = False  # a trial run that made loading 0.3 s longer (several, on busy cores) and the first answer no sooner
     params.n_threads_http = 2
     params.ui = False
     params.offline = True
     params.verbosity = _QUIET
     if embedding:
         params.embedding = True
-        pooling = plan.options.get("pooling")
-        if pooling in _POOLINGS:
-            params.pooling_type = getattr(xllamacpp.llama_pooling_type, f"LLAMA_POOLING_TYPE_{pooling.upper()}")
+        if options.pooling is not None:
+            params.pooling_type = getattr(xllamacpp.llama_pooling_type, f"LLAMA_POOLING_TYPE_{options.pooling.upper()}")
     return params

@@ -1,6 +1,7 @@
 """Tool calls for models whose chat template knows none: the tools go into the system message, a schema holds the answer to its form."""
 
 import json
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,13 @@ from yunmo.engines.llama_cpp.requests import Body, chosen_tools, parsed_schema
 _RULES_CALL = 'To call functions, answer with a JSON object: {"tool_calls": [{"name": …, "arguments": {…}}]}.'
 _MOST_CALLS = 4
 """Small models repeat a call until they run out of tokens."""
+
+_DECODER = json.JSONDecoder()
+_LENIENT = json.JSONDecoder(strict=False)
+_CALL = re.compile(r'\{\s*"name"\s*:\s*(?P<name>"(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:\s*')
+_RESPONSE = re.compile(r'\s*\{\s*"response"\s*:\s*"')
+_LONGEST_ESCAPE = 13
+"""A character outside the basic plane is two escapes of six."""
 
 _RULES_SAY = 'To answer yourself, answer with a JSON object: {"response": "…"}.'
 
@@ -88,19 +96,51 @@ class _Growing:
 
 
 def _told(text: str, last: TextDelta) -> TextDelta:
-    """What the JSON answer says: calls or text. One that was cut off stays as it is."""
+    """What the JSON answer says: calls or text. Of one that was cut off, what had been said until then."""
     try:
         answer = json.loads(text)
     except ValueError:
-        return msgspec.structs.replace(last, text=text)
+        return _told_in_part(text, last)
     if isinstance(answer, dict) and isinstance(answer.get("tool_calls"), list):
-        calls = tuple(
-            ToolCallDelta(index, f"call_{secrets.token_hex(12)}", call["name"], json.dumps(call["arguments"], ensure_ascii=False))
-            for index, call in enumerate(answer["tool_calls"])
-        )
-        return msgspec.structs.replace(last, text="", tool_calls=calls, finish_reason="tool_calls")
-    said = answer.get("response") if isinstance(answer, dict) else None
-    return msgspec.structs.replace(last, text=said if isinstance(said, str) else text)
+        said = [(call["name"], json.dumps(call["arguments"], ensure_ascii=False)) for call in answer["tool_calls"]]
+        return msgspec.structs.replace(last, text="", tool_calls=_calls(said), finish_reason="tool_calls")
+    response = answer.get("response") if isinstance(answer, dict) else None
+    return msgspec.structs.replace(last, text=response if isinstance(response, str) else text)
+
+
+def _told_in_part(text: str, last: TextDelta) -> TextDelta:
+    """The beginning of the form that the schema holds the answer to; the last call's arguments may end anywhere."""
+    response = _RESPONSE.match(text)
+    if response:
+        return msgspec.structs.replace(last, text=_unquoted(text[response.end() :]))
+    if not text.lstrip().startswith("{"):
+        return msgspec.structs.replace(last, text=text)
+    said: list[tuple[str, str]] = []
+    at = 0
+    while call := _CALL.search(text, at):
+        try:
+            _, at = _DECODER.raw_decode(text, call.end())
+        except ValueError:
+            at = len(text)
+        said.append((json.loads(call["name"]), text[call.end() : at]))
+    return msgspec.structs.replace(last, text="", tool_calls=_calls(said))
+
+
+def _calls(said: Sequence[tuple[str, str]]) -> tuple[ToolCallDelta, ...]:
+    """A delta for each call, given as name and arguments."""
+    return tuple(ToolCallDelta(index, f"call_{secrets.token_hex(12)}", name, arguments) for index, (name, arguments) in enumerate(said))
+
+
+def _unquoted(begun: str) -> str:
+    """The text of a JSON string without its end; an escape that was cut off is left out."""
+    for end in range(len(begun), max(-1, len(begun) - _LONGEST_ESCAPE), -1):
+        try:
+            said = str(_LENIENT.decode(f'"{begun[:end]}"'))
+            said.encode()  # half of a pair of escapes is no character
+        except ValueError:
+            continue
+        return said
+    return ""
 
 
 def _object(properties: dict[str, Any], required: Sequence[str]) -> dict[str, Any]:
