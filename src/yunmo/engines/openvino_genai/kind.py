@@ -1,0 +1,119 @@
+"""What OpenVINO GenAI can do with a repository: it takes decoders of Llama's kind as safetensors with a tokenizer.json."""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from yunmo.core.engine import Engine, Hardware, ModelDescription, Offer, Plan, Progress, check_precision, read_options
+from yunmo.core.errors import InvalidRequest
+from yunmo.engines.openvino_genai.families import Decoder, decoder_of
+
+PRECISIONS = ("int8", "fp32")
+LACKS = ("tools", "output_format", "logprobs", "logit_bias")
+"""What OpenVINO GenAI (2026.4) has no way to do: it does not tell a token's alternatives, and its grammars, on which calls of tools
+stand too, need its own copy of the tokenizer, which cannot be trusted."""
+
+SLOTS = 16
+CONTEXT_TOKENS = 4096
+BATCH_TOKENS = 256
+BLOCK_TOKENS = 32
+_SMALLEST_CONTEXT_TOKENS = 512
+_PREFERENCE = 55
+# The library, its buffers, Python and the tokenizer.
+_OVERHEAD_BYTES = 500 << 20
+# The file that is read and the same matrices as the processor wants them.
+_COPIES = 2
+
+
+class OpenVinoGenAiOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The options of a plan; `batch_tokens` is the most that one step reads, and a cancellation waits for its end."""
+
+    batch_tokens: Annotated[int, msgspec.Meta(ge=32, le=2**16)] = BATCH_TOKENS
+
+
+class OpenVinoGenAiKind:
+    """The kind of engine that is registered as `openvino_genai`."""
+
+    name = "openvino_genai"
+
+    def offer(self, model: ModelDescription, hardware: Hardware) -> Offer | None:
+        """Offer generation for a decoder that is known exactly, and chat if it has a template; nothing for other models."""
+        decoder = decoder_of(model.config)
+        weights = tuple(path for path in model.files if "/" not in path and path.endswith((".safetensors", ".safetensors.index.json")))
+        if decoder is None or "tokenizer.json" not in model.files or not weights:
+            return None
+        slots, context_tokens = _fit(decoder, hardware.memory_bytes)
+        plan = Plan(
+            engine=self.name,
+            format="openvino",
+            precision="int8",
+            threads=hardware.cores,
+            slots=slots,
+            context_tokens=context_tokens,
+        )
+        return Offer(
+            engine=self.name,
+            tasks=("chat", "generate") if _has_template(model) else ("generate",),
+            plan=plan,
+            memory_bytes=memory_bytes(decoder, "int8", slots, context_tokens),
+            preference=_PREFERENCE,
+            files=(*weights, *(path for path in model.files if "/" not in path and path.endswith((".json", ".jinja")))),
+            missing=None if find_spec("openvino_genai") else "OpenVINO GenAI is not installed: pip install 'yunmo[openvino]'",
+            lacks=LACKS,
+        )
+
+    def check(self, plan: Plan) -> None:
+        """Refuse unknown and impossible options."""
+        read_options(plan, OpenVinoGenAiOptions)
+        check_precision(plan, PRECISIONS)
+        if plan.streams != 1:
+            raise InvalidRequest("The engine openvino_genai batches by itself: leave `streams` at 1.", param="streams")
+
+    def load(self, directory: Path, derived: Path, plan: Plan, progress: Progress) -> Engine:
+        """Draw the model as a graph, once, and load it. Raises EngineFailed if the weights do not fit their config.json."""
+        from yunmo.engines.openvino_genai.engine import OpenVinoGenAiEngine
+
+        return OpenVinoGenAiEngine.load(directory, derived, plan, progress)
+
+
+kind = OpenVinoGenAiKind()
+
+
+def cache_blocks(slots: int, context_tokens: int) -> int:
+    """The blocks of keys and values with which every slot can use its whole context."""
+    return slots * (-(-context_tokens // BLOCK_TOKENS) + 1)
+
+
+def memory_bytes(decoder: Decoder, precision: str, slots: int, context_tokens: int) -> int:
+    """What one replica needs: weights, the cache of all slots, the rest."""
+    weights = decoder.parameters * (4 if precision == "fp32" else 1) * _COPIES
+    cache = cache_blocks(slots, context_tokens) * BLOCK_TOKENS * _cache_bytes_per_token(decoder, precision)
+    return weights + cache + _OVERHEAD_BYTES
+
+
+def _cache_bytes_per_token(decoder: Decoder, precision: str) -> int:
+    """Keys and values of one token: bytes with scales beside them, as OpenVINO stores them, or 32-bit floats."""
+    scales_of_value, scales_of_key = 8, decoder.head_size * 8 // BLOCK_TOKENS
+    head = 8 * decoder.head_size if precision == "fp32" else 2 * decoder.head_size + scales_of_value + scales_of_key
+    return decoder.layers * decoder.kv_heads * head
+
+
+def _fit(decoder: Decoder, available_bytes: int) -> tuple[int, int]:
+    """Slots and context per slot: shorter contexts before fewer slots, until it fits or nothing is left to give up."""
+    slots, context_tokens = SLOTS, min(decoder.context_tokens, CONTEXT_TOKENS)
+    while memory_bytes(decoder, "int8", slots, context_tokens) > available_bytes:
+        if context_tokens > 2 * _SMALLEST_CONTEXT_TOKENS:
+            context_tokens //= 2
+        elif slots > 1:
+            slots //= 2
+        else:
+            break
+    return slots, context_tokens
+
+
+def _has_template(model: ModelDescription) -> bool:
+    tokenizer: Mapping[str, Any] = model.documents.get("tokenizer_config.json") or {}
+    return "chat_template.jinja" in model.files or bool(tokenizer.get("chat_template"))

@@ -1,0 +1,142 @@
+"""The thread that steps OpenVINO GenAI's continuous batching: the only one that ever touches the pipeline.
+
+A step holds Python's interpreter lock (2026.4), so the event loop runs between steps; that is why `batch_tokens` bounds them.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+import openvino_genai
+
+from yunmo.core.engine import Plan
+from yunmo.core.errors import EngineFailed, Unavailable, YunmoError
+from yunmo.engines.openvino_genai.kind import BATCH_TOKENS, cache_blocks
+
+Told = Callable[[Sequence[int], bool], None]
+"""Told new tokens and whether they are the last; called on the stepping thread."""
+
+_FP32 = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"}
+_INT8 = {"KV_CACHE_PRECISION": "u8"}
+
+
+@dataclass(slots=True)
+class Generation:
+    """One sequence that is being written. `cancelled` may be set from any thread; the next step frees its place."""
+
+    prompt: Sequence[int]
+    config: Any
+    told: Told
+    failed: Callable[[YunmoError], None]
+    cancelled: bool = False
+    handle: Any = field(default=None, repr=False)
+
+
+class Running:
+    """A loaded model and its thread."""
+
+    def __init__(self, graph: Path, plan: Plan, context_tokens: int) -> None:
+        scheduler = openvino_genai.SchedulerConfig()
+        scheduler.num_kv_blocks = cache_blocks(plan.slots, context_tokens)
+        scheduler.max_num_seqs = plan.slots
+        scheduler.max_num_batched_tokens = int(plan.options.get("batch_tokens", BATCH_TOKENS))
+        scheduler.dynamic_split_fuse = True
+        scheduler.enable_prefix_caching = True
+        properties = {"INFERENCE_NUM_THREADS": plan.threads, "sampler_num_threads": 1} | (_FP32 if plan.precision == "fp32" else _INT8)
+        try:
+            self._pipeline = openvino_genai.ContinuousBatchingPipeline(str(graph), scheduler, "CPU", properties)
+        except RuntimeError as error:
+            raise EngineFailed(f"OpenVINO GenAI does not load the model: {error}") from error
+        self._awake = threading.Condition()
+        self._waiting: list[Generation] = []
+        self._active: list[Generation] = []
+        self._stopped: YunmoError | None = None
+        self._requests = 0
+        self._thread = threading.Thread(target=self._run, name="openvino-genai", daemon=True)
+        self._thread.start()
+
+    def submit(self, generation: Generation) -> None:
+        """Begin a generation as soon as there is a place."""
+        with self._awake:
+            if self._stopped is not None:
+                raise self._stopped
+            self._waiting.append(generation)
+            self._awake.notify()
+
+    def close(self) -> None:
+        """End what is under way and free the model."""
+        with self._awake:
+            self._stopped = self._stopped or Unavailable("The model is being unloaded; ask again.")
+            self._awake.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while self._admit():
+            try:
+                self._pipeline.step()
+            except RuntimeError as error:
+                self._stopped = EngineFailed(f"OpenVINO GenAI failed and takes no more requests; restart the deployment. It said: {error}")
+                break
+            self._active = [generation for generation in self._active if not self._is_over(generation)]
+            time.sleep(0)  # the event loop waits for the interpreter's lock
+        self._end()
+
+    def _admit(self) -> bool:
+        """Wait for work and take it in; False when the model is to be closed."""
+        with self._awake:
+            self._awake.wait_for(lambda: self._waiting or self._stopped or self._pipeline.has_non_finished_requests())
+            if self._stopped is not None:
+                return False
+            taken, self._waiting = self._waiting, []
+        for generation in taken:
+            if generation.cancelled:
+                continue
+            self._requests += 1
+            ids = ov.Tensor(np.asarray([generation.prompt], np.int64))
+            try:
+                generation.handle = self._pipeline.add_request(self._requests, ids, generation.config)
+            except RuntimeError as error:
+                generation.failed(EngineFailed(f"OpenVINO GenAI refused the request: {error}"))
+                continue
+            self._active.append(generation)
+        return True
+
+    def _is_over(self, generation: Generation) -> bool:
+        """Hand on the tokens of this step. What was cancelled is dropped by the next one."""
+        if generation.cancelled:
+            generation.handle.cancel()
+            return True
+        tokens: list[int] = []
+        while generation.handle.can_read():
+            for output in generation.handle.read().values():
+                tokens += output.generated_ids
+        status = generation.handle.get_status()
+        if status == openvino_genai.GenerationStatus.IGNORED:
+            generation.failed(Unavailable("There is no memory left for the keys and values of this request; ask again later."))
+            return True
+        is_last = bool(status == openvino_genai.GenerationStatus.FINISHED)
+        if tokens or is_last:
+            generation.told(tokens, is_last)
+        return is_last
+
+    def _end(self) -> None:
+        """Tell everybody, and free the pipeline with nothing left in it."""
+        with self._awake:
+            assert self._stopped is not None
+            error, told = self._stopped, [*self._active, *self._waiting]
+            self._waiting = []
+        for generation in told:
+            generation.failed(error)
+        for generation in self._active:
+            generation.handle.cancel()
+        with contextlib.suppress(RuntimeError):
+            if self._pipeline.has_non_finished_requests():
+                self._pipeline.step()
+        self._active = []
+        del self._pipeline

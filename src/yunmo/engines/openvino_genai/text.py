@@ -1,0 +1,91 @@
+"""A repository's own tokenizer, chat template and defaults: what goes into the model, and what its tokens spell."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from yunmo.core.errors import InvalidRequest, Unsupported
+from yunmo.core.tasks import Chat, Generate
+from yunmo.engines.openvino_genai.templates import Renderer
+
+_SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
+
+
+class Text:
+    """Reads requests as tokens. Safe for several threads."""
+
+    def __init__(self, directory: Path, vocabulary: int) -> None:
+        self.tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+        self.tokenizer.no_truncation()
+        self.tokenizer.no_padding()
+        self.defaults = _document(directory, "generation_config.json")
+        self._vocabulary = vocabulary
+        settings = _document(directory, "tokenizer_config.json")
+        special = {name: token for name in _SPECIAL if (token := _content(settings.get(name)))}
+        self.ends = self._ends(directory, special)
+        template = _template(directory, settings)
+        self._renderer = Renderer(template, special) if template else None
+
+    @property
+    def chats(self) -> bool:
+        """Whether the model has a template for conversations."""
+        return self._renderer is not None
+
+    def prompt_ids(self, request: Chat | Generate) -> list[int]:
+        """The tokens to continue. Raises InvalidRequest for a conversation that the template refuses or ids that there are not."""
+        if isinstance(request, Chat):
+            if self._renderer is None:
+                raise Unsupported("This model has no chat template: use the task “generate”.")
+            return list(self.tokenizer.encode(self._renderer.render(request), add_special_tokens=False).ids)
+        ids = self._ids(request.prompt)
+        return ids if request.truncate_prompt_tokens is None else ids[-max(1, request.truncate_prompt_tokens) :]
+
+    def spelled(self, prompt: str | Sequence[int]) -> str:
+        """A prompt as text."""
+        return prompt if isinstance(prompt, str) else str(self.tokenizer.decode(list(prompt), skip_special_tokens=False))
+
+    def close(self) -> None:
+        """End the renderer's process."""
+        if self._renderer is not None:
+            self._renderer.close()
+
+    def _ids(self, prompt: str | Sequence[int]) -> list[int]:
+        if isinstance(prompt, str):
+            return list(self.tokenizer.encode(prompt).ids)
+        strange = next((each for each in prompt if not 0 <= each < self._vocabulary), None)
+        if strange is not None:
+            raise InvalidRequest(
+                f"The prompt has the token id {strange}; this model's go from 0 to {self._vocabulary - 1}.", param="prompt"
+            )
+        return list(prompt)
+
+    def _ends(self, directory: Path, special: dict[str, str]) -> frozenset[int]:
+        found: set[int] = set()
+        for stated in (self.defaults.get("eos_token_id"), _document(directory, "config.json").get("eos_token_id")):
+            found.update(each for each in (stated if isinstance(stated, list) else [stated]) if isinstance(each, int) and each >= 0)
+        named = self.tokenizer.token_to_id(special["eos_token"]) if "eos_token" in special else None
+        return frozenset(found if named is None else found | {named})
+
+
+def _document(directory: Path, name: str) -> dict[str, Any]:
+    path = directory / name
+    found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return found
+
+
+def _content(token: Any) -> str | None:
+    return token if isinstance(token, str) else token.get("content") if isinstance(token, dict) else None
+
+
+def _template(directory: Path, settings: dict[str, Any]) -> str | None:
+    """The template for chats; the one called default where there are several."""
+    file = directory / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text("utf-8")
+    template = settings.get("chat_template")
+    if isinstance(template, list):
+        template = next((each["template"] for each in template if each.get("name") == "default"), None)
+    return template if isinstance(template, str) else None

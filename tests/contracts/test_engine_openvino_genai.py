@@ -1,0 +1,330 @@
+"""OpenVINO GenAI with tiny decoders, held against transformers, and with the real SmolLM2, held against llama.cpp."""
+
+import asyncio
+import contextlib
+import json
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+from engine_contract import EngineCase, EngineContract
+
+from starter_models import smollm2_directory
+from starter_safetensors import write_smollm2
+from tiny_decoders import build
+from yunmo.core.engine import Hardware, ModelDescription, Plan
+from yunmo.core.errors import ContextTooLong, EngineFailed, InvalidRequest, Unavailable, Unsupported
+from yunmo.core.tasks import Chat, Embed, Generate, Message, OutputFormat, Sampling, TextDelta, Tool, fold
+from yunmo.core.usage import Usage
+from yunmo.engines.llama_cpp.kind import kind as llama_cpp
+from yunmo.engines.openvino_genai.kind import kind
+
+CONTEXT_TOKENS = 256
+SLOTS = 4
+GREEDY = Sampling(max_tokens=24, temperature=0.0)
+FAMILIES = ("llama", "llama-2", "llama-3", "llama-biased", "llama-unigram", "mistral", "qwen2", "qwen3")
+PROMPT = tuple(range(5, 50))
+
+
+def plan(precision="fp32", **changes):
+    return Plan(
+        engine="openvino_genai",
+        precision=precision,
+        threads=os.cpu_count() or 1,
+        **({"slots": SLOTS, "context_tokens": CONTEXT_TOKENS} | changes),
+    )
+
+
+def silent(step, share):
+    del step, share
+
+
+@pytest.fixture(scope="module")
+def qwen(tmp_path_factory):
+    return build("qwen2", tmp_path_factory.mktemp("qwen2"))
+
+
+@pytest.fixture(scope="module")
+def engine(qwen, tmp_path_factory):
+    loaded = kind.load(qwen, tmp_path_factory.mktemp("derived"), plan(), silent)
+    yield loaded
+    asyncio.run(loaded.close())
+
+
+@pytest.fixture(scope="module")
+def smollm2(tmp_path_factory):
+    return write_smollm2(next(smollm2_directory().glob("*.gguf")), tmp_path_factory.mktemp("smollm2"))
+
+
+def user(text):
+    return (Message("user", text),)
+
+
+async def answer(engine, request):
+    async with contextlib.aclosing(engine.stream(request)) as stream:
+        *items, usage = [item async for item in stream]
+    assert isinstance(usage, Usage)
+    return fold(request, [item for item in items if not isinstance(item, Usage)]), usage
+
+
+async def text(engine, request):
+    return (await answer(engine, request))[0].choices[0].text
+
+
+async def tokens_of(engine, request):
+    """The ids that the engine wrote, as they came."""
+    found, submit = [], engine._running.submit
+
+    def listening(generation):
+        told = generation.told
+
+        def both(tokens, is_last):
+            found.extend(tokens)
+            told(tokens, is_last)
+
+        generation.told = both
+        submit(generation)
+
+    engine._running.submit = listening
+    try:
+        await answer(engine, request)
+    finally:
+        engine._running.submit = submit
+    return found
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+async def test_a_family_writes_the_tokens_that_transformers_writes(family, tmp_path):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    directory = build(family, tmp_path / "model")
+    reference = AutoModelForCausalLM.from_pretrained(directory).eval()
+    asked = torch.tensor([PROMPT])
+    expected = reference.generate(asked, attention_mask=torch.ones_like(asked), max_new_tokens=40, do_sample=False)[0, len(PROMPT) :]
+    engine = kind.load(directory, tmp_path / "derived", plan(), silent)
+    try:
+        written = await tokens_of(engine, Generate(prompt=PROMPT, sampling=Sampling(max_tokens=40, temperature=0.0)))
+    finally:
+        await engine.close()
+    assert written == expected.tolist()
+    assert len(set(written)) > 10
+
+
+async def test_a_penalty_keeps_tokens_from_coming_again(engine):
+    plain = Generate(prompt=PROMPT, sampling=Sampling(max_tokens=100, temperature=0.0))
+    usual = len(set(await tokens_of(engine, plain)))
+    for name in ("frequency_penalty", "presence_penalty", "repetition_penalty"):
+        strict = msgspec.structs.replace(plain, sampling=msgspec.structs.replace(plain.sampling, **{name: 2.0}))
+        assert len(set(await tokens_of(engine, strict))) > usual, name
+
+
+COUNTED = "1, 2, 3, 4, 5,"
+CERTAIN = (
+    Generate(prompt=COUNTED, sampling=Sampling(max_tokens=12, temperature=0.0)),
+    Generate(prompt="Monday, Tuesday, Wednesday,", sampling=Sampling(max_tokens=4, temperature=0.0)),
+    Generate(prompt="The capital of France is", sampling=Sampling(max_tokens=2, temperature=0.0)),
+    Chat(messages=(Message("user", "Repeat these words: red green blue"),), sampling=Sampling(max_tokens=8, temperature=0.0)),
+)
+
+
+async def test_the_real_model_answers_as_llama_cpp_does_with_the_same_weights(smollm2, tmp_path):
+    found, expected = await answers_of(kind, smollm2, plan(), tmp_path), await answers_of(llama_cpp, *llama_cpp_plan(), tmp_path)
+    assert [whole.choices[0].text for whole, _ in found] == [whole.choices[0].text for whole, _ in expected]
+    assert [usage.input_tokens for _, usage in found] == [usage.input_tokens for _, usage in expected]
+
+
+async def answers_of(engine_kind, directory, its_plan, derived):
+    engine = engine_kind.load(directory, derived, its_plan, silent)
+    try:
+        return [await answer(engine, request) for request in CERTAIN]
+    finally:
+        await engine.close()
+
+
+def llama_cpp_plan():
+    directory = smollm2_directory()
+    sizes = {path.name: path.stat().st_size for path in directory.iterdir()}
+    offer = llama_cpp.offer(ModelDescription(repository="library/smollm2", revision="0" * 40, files=sizes), Hardware(2, 16 << 30))
+    return directory, msgspec.structs.replace(offer.plan, slots=1, context_tokens=512)
+
+
+async def test_the_real_model_writes_the_tokens_that_transformers_writes(smollm2, tmp_path):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    engine = kind.load(smollm2, tmp_path, plan(), silent)
+    reference = AutoModelForCausalLM.from_pretrained(smollm2, dtype=torch.float32).eval()
+    try:
+        for prompt in ("The capital of France is", "def add(a, b):\n    return", COUNTED):
+            ids = torch.tensor([engine._text.tokenizer.encode(prompt).ids])
+            written = reference.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=24, do_sample=False)[0, ids.shape[1] :]
+            expected = engine._text.tokenizer.decode(written.tolist())
+            assert await text(engine, Generate(prompt=prompt, sampling=GREEDY)) == expected
+    finally:
+        await engine.close()
+
+
+async def test_int8_weights_know_paris_and_count_until_a_stop_text(smollm2, tmp_path):
+    engine = kind.load(smollm2, tmp_path, plan("int8"), silent)
+    try:
+        assert "Paris" in await text(engine, Generate(prompt="The capital of France is", sampling=GREEDY))
+        counted = Generate(prompt="1, 2, 3, 4,", sampling=Sampling(max_tokens=40, temperature=0.0, stop=("8",)))
+        whole, usage = await answer(engine, counted)
+        assert whole.choices[0].text.strip() == "5, 6, 7,"
+        assert whole.choices[0].finish_reason == "stop"
+        assert usage.output_tokens < 20
+    finally:
+        await engine.close()
+
+
+async def test_characters_of_several_tokens_come_whole(engine):
+    request = Generate(prompt="快递比预计晚了两天", sampling=Sampling(max_tokens=60, temperature=1.5, seed=3), echo=True)
+    async with contextlib.aclosing(engine.stream(request)) as stream:
+        deltas = [item async for item in stream if isinstance(item, TextDelta)]
+    assert deltas[0].text == "快递比预计晚了两天"
+    joined = "".join(delta.text for delta in deltas)
+    ids = engine._text.tokenizer.encode(joined).ids
+    assert engine._text.tokenizer.decode(ids) == joined
+
+
+async def test_a_seed_makes_an_answer_repeatable_also_in_company(engine):
+    def asked(seed):
+        return Generate(prompt=PROMPT, sampling=Sampling(max_tokens=16, temperature=1.0, seed=seed))
+
+    alone = await text(engine, asked(11))
+    assert len({await text(engine, asked(seed)) for seed in (12, 13, 14)} - {alone}) >= 2
+    together = await asyncio.gather(*(text(engine, asked(seed)) for seed in (12, 11, 13)))
+    assert together[1] == alone
+
+
+async def test_several_choices_differ_and_pay_their_prompt_once(engine):
+    request = Generate(prompt=PROMPT, sampling=Sampling(max_tokens=8, temperature=1.0, seed=1), choices=SLOTS + 2)
+    whole, usage = await answer(engine, request)
+    assert len({choice.text for choice in whole.choices}) > 3
+    assert usage.input_tokens == len(PROMPT)
+    assert SLOTS + 2 <= usage.output_tokens <= 8 * (SLOTS + 2)
+    unseeded = msgspec.structs.replace(request, sampling=Sampling(max_tokens=8, temperature=1.0))
+    assert await answer(engine, unseeded) != await answer(engine, unseeded)
+
+
+async def test_text_ends_at_max_tokens_with_length_and_before_a_stop_text_with_stop(engine):
+    plain = Generate(prompt=PROMPT, sampling=GREEDY)
+    whole, usage = await answer(engine, plain)
+    said = whole.choices[0].text
+    assert whole.choices[0].finish_reason == "length"
+    assert usage.output_tokens == GREEDY.max_tokens
+    stop = said[9:13]
+    stopped, usage = await answer(engine, msgspec.structs.replace(plain, sampling=msgspec.structs.replace(GREEDY, stop=(stop,))))
+    assert stopped.choices[0].text == said[: said.index(stop)]
+    assert stopped.choices[0].finish_reason == "stop"
+    assert usage.output_tokens < GREEDY.max_tokens
+
+
+async def test_a_prompt_beyond_the_context_is_refused_with_both_numbers(engine):
+    with pytest.raises(ContextTooLong, match=rf"300 tokens.*{CONTEXT_TOKENS - 1}"):
+        await answer(engine, Generate(prompt=PROMPT[:30] * 10))
+    shortened = Generate(prompt=PROMPT[:30] * 10, sampling=GREEDY, truncate_prompt_tokens=9)
+    assert (await answer(engine, shortened))[1].input_tokens == 9
+
+
+async def test_an_answer_ends_where_the_context_does(engine):
+    whole, usage = await answer(engine, Generate(prompt=PROMPT * 5, sampling=Sampling(temperature=0.0)))
+    assert whole.choices[0].finish_reason == "length"
+    assert usage.input_tokens + usage.output_tokens == CONTEXT_TOKENS
+
+
+@pytest.mark.parametrize(
+    ("request_", "param"),
+    [
+        (Chat(messages=user("x"), tools=(Tool("f"),)), "tools"),
+        (Chat(messages=user("x"), output_format=OutputFormat("json")), "output_format"),
+        (Generate(prompt="x", top_logprobs=2), "top_logprobs"),
+        (Generate(prompt="x", sampling=Sampling(logit_bias={"3": 1.0})), "logit_bias"),
+        (Generate(prompt="x", sampling=Sampling(typical_p=0.5)), "typical_p"),
+        (Generate(prompt="x", sampling=Sampling(beams=2)), "beams"),
+    ],
+)
+async def test_what_it_lacks_is_refused_with_where_to_find_it(engine, request_, param):
+    with pytest.raises(Unsupported, match="llama_cpp") as refused:
+        await answer(engine, request_)
+    assert refused.value.param == param
+
+
+async def test_an_evil_chat_template_harms_only_itself(qwen, tmp_path):
+    directory = tmp_path / "model"
+    directory.mkdir()
+    for file in qwen.iterdir():
+        (directory / file.name).symlink_to(file)
+    (directory / "tokenizer_config.json").unlink()
+    evil = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    for template, reason in (
+        (evil, "time"),
+        ("{{ ''.__class__.__mro__ }}", "Security"),
+        ("{{ raise_exception('no system') }}", "no system"),
+    ):
+        (directory / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|end|>", "chat_template": template}))
+        engine = kind.load(directory, tmp_path / "derived", plan(), silent)
+        try:
+            with pytest.raises(InvalidRequest, match=reason):
+                await answer(engine, Chat(messages=user("hello")))
+            assert await text(engine, Generate(prompt="hello", sampling=GREEDY))
+        finally:
+            await engine.close()
+
+
+async def test_closing_ends_what_is_under_way(qwen, tmp_path):
+    engine = kind.load(qwen, tmp_path, plan(), silent)
+    stream = engine.stream(Generate(prompt=PROMPT, sampling=Sampling(max_tokens=200, temperature=0.0)))
+    await anext(stream)
+    await engine.close()
+    with pytest.raises(Unavailable):
+        async for _ in stream:
+            pass
+    with pytest.raises(Unavailable):
+        await answer(engine, Generate(prompt=PROMPT))
+
+
+def test_weights_that_do_not_fit_their_configuration_are_refused(qwen, tmp_path):
+    directory = tmp_path / "model"
+    directory.mkdir()
+    for file in qwen.iterdir():
+        (directory / file.name).symlink_to(file)
+    config = json.loads((qwen / "config.json").read_text())
+    (directory / "config.json").unlink()
+    (directory / "config.json").write_text(json.dumps(config | {"intermediate_size": 80}))
+    with pytest.raises(EngineFailed, match=r"mlp\.gate_proj\.weight has the shape"):
+        kind.load(directory, tmp_path / "derived", plan(), silent)
+    assert not list(Path(tmp_path / "derived").rglob("*.xml"))
+
+
+async def test_it_has_no_other_task(engine):
+    with pytest.raises(Unsupported, match="embed"):
+        await answer(engine, Embed(inputs=("x",)))
+
+
+class TestOpenVinoGenAi(EngineContract):
+    """What every engine promises."""
+
+    @pytest.fixture(scope="class")
+    def case(self, qwen):
+        generate = Generate(prompt=PROMPT, sampling=GREEDY)
+        return EngineCase(
+            kind=kind,
+            directory=qwen,
+            plan=plan(),
+            requests={"chat": Chat(messages=user("Is it so?"), sampling=GREEDY, choices=2), "generate": generate},
+            bad=(
+                Chat(messages=()),
+                Generate(prompt=""),
+                Generate(prompt=(1, 999_999)),
+                Generate(prompt=PROMPT * 10),
+                Generate(prompt="x", sampling=Sampling(max_tokens=0)),
+                Generate(prompt="x", sampling=Sampling(temperature=-1.0)),
+                Generate(prompt="x", sampling=Sampling(temperature=1.0, top_p=7.0)),
+                Generate(prompt="x", sampling=Sampling(frequency_penalty=99.0)),
+            ),
+            long=Generate(prompt=PROMPT, sampling=Sampling(max_tokens=200, temperature=0.0)),
+            others=tuple(msgspec.structs.replace(generate, prompt=PROMPT[start:]) for start in (3, 7, 20)),
+        )

@@ -1,0 +1,105 @@
+"""What OpenVINO GenAI offers, and when a deployment may get it."""
+
+import dataclasses
+
+import pytest
+
+from yunmo.core.engine import Hardware, ModelDescription, Offer, Plan
+from yunmo.core.errors import InvalidRequest
+from yunmo.engines.openvino_genai.kind import LACKS, kind
+from yunmo.serving.offers import offers
+
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "max_position_embeddings": 8192,
+    "vocab_size": 49152,
+    "tie_word_embeddings": True,
+}
+FILES = {"config.json": 1, "model.safetensors": 270_000_000, "tokenizer.json": 1, "tokenizer_config.json": 1}
+MACHINE = Hardware(cores=2, memory_bytes=16 << 30)
+
+
+class Whole:
+    """Another dedicated engine, which lacks nothing."""
+
+    name = "whole"
+
+    def offer(self, model, hardware):
+        return Offer(engine="whole", tasks=("chat", "generate"), plan=Plan(engine="whole"), memory_bytes=1, preference=70)
+
+    def check(self, plan):
+        pass
+
+
+def description(files=FILES, template="{{ messages }}", **changes):
+    documents = {"config.json": CONFIG | changes, "tokenizer_config.json": {"chat_template": template}}
+    return ModelDescription(repository="library/small", revision="0" * 40, files=files, documents=documents)
+
+
+def names(options):
+    return [offer.engine for offer in offers(description(), MACHINE, {"whole": Whole(), "openvino_genai": kind}, options)]
+
+
+def test_a_decoder_with_its_tokenizer_is_offered_chat_and_generation():
+    offer = kind.offer(description(), MACHINE)
+    assert offer.tasks == ("chat", "generate")
+    assert set(offer.files) == set(FILES)
+    assert offer.plan.precision == "int8"
+    assert offer.lacks == LACKS
+    assert kind.offer(description(template=None), MACHINE).tasks == ("generate",)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"architectures": ["GPT2LMHeadModel"]},
+        {"hidden_act": "gelu"},
+        {"quantization_config": {"bits": 4}},
+        {"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}},
+        {"architectures": ["Qwen2ForCausalLM"], "use_sliding_window": True},
+        {"partial_rotary_factor": 0.5, "rope_parameters": {"partial_rotary_factor": 0.5}},
+        {"hidden_size": None},
+    ],
+)
+def test_what_the_graph_would_compute_otherwise_is_left_to_other_engines(changes):
+    assert kind.offer(description(**changes), MACHINE) is None
+
+
+def test_without_a_tokenizer_of_its_own_nothing_is_offered():
+    assert kind.offer(description({name: size for name, size in FILES.items() if name != "tokenizer.json"}), MACHINE) is None
+
+
+def test_the_memory_counts_the_cache_of_every_slot_and_shrinks_to_fit():
+    large = kind.offer(description(), MACHINE)
+    small = kind.offer(description(), dataclasses.replace(MACHINE, memory_bytes=1 << 30))
+    assert small.plan.slots * small.plan.context_tokens < large.plan.slots * large.plan.context_tokens
+    assert small.memory_bytes <= 1 << 30
+    tokens = large.plan.slots * large.plan.context_tokens
+    assert large.memory_bytes > tokens * 13_680  # measured: OpenVINO 2026.4 keeps so many bytes of each token of this model
+
+
+def test_an_engine_that_lacks_something_stays_out_until_the_deployment_does_without_it_or_asks_for_it():
+    assert names({}) == ["whole"]
+    assert names({"without": ["tools"]}) == ["whole"]
+    assert names({"without": list(LACKS)}) == ["whole", "openvino_genai"]
+    assert names({"engine": "openvino_genai"}) == ["openvino_genai"]
+
+
+def test_it_is_taken_where_there_is_nothing_else():
+    assert [offer.engine for offer in offers(description(), MACHINE, {"openvino_genai": kind}, {})] == ["openvino_genai"]
+
+
+def test_the_option_without_is_a_list():
+    with pytest.raises(InvalidRequest, match="list"):
+        names({"without": "tools"})
+
+
+def test_unknown_options_and_precisions_are_refused_by_name():
+    for changes in ({"options": {"nonsense": 1}}, {"precision": "int4"}, {"options": {"batch_tokens": 0}}, {"streams": 2}):
+        with pytest.raises(InvalidRequest, match=r"nonsense|int4|batch_tokens|streams"):
+            kind.check(Plan(engine="openvino_genai", **changes))
