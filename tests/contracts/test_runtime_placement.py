@@ -10,15 +10,21 @@ from yunmo.core.tasks import Classify, Embed
 from yunmo.runtime.link import WorkerSpec
 from yunmo.runtime.placement.inline import InlinePlacement
 from yunmo.runtime.placement.process import ProcessPlacement
+from yunmo.runtime.placement.templates import Templates
 
 
 class _Answer:
     def __init__(self):
         self.chunks = []
+        self.known = None
         self.ended = asyncio.get_running_loop().create_future()
 
     def chunk(self, output):
         self.chunks.append(output)
+
+    def spent(self, usage):
+        assert not self.chunks, "the price of the prompt comes with the first piece"
+        self.known = usage
 
     def finished(self, usage):
         self.ended.set_result(usage)
@@ -30,11 +36,22 @@ class _Answer:
         self.ended.set_exception(EngineFailed("lost"))
 
 
-@pytest.fixture(params=[InlinePlacement, ProcessPlacement], ids=["inline", "process"])
-async def placed(request, tmp_path):
+@pytest.fixture(params=["inline", "process", "forked"])
+async def placement(request, tmp_path):
+    if request.param == "inline":
+        yield InlinePlacement()
+        return
+    templates = Templates(tmp_path / "templates", {"echo": ("yunmo.engines.echo",)}, 1 << 30)
+    yield ProcessPlacement(templates if request.param == "forked" else None)
+    assert list(templates.running) == (["echo"] if request.param == "forked" else [])
+    await templates.close()
+
+
+@pytest.fixture
+async def placed(placement, tmp_path):
     plan = Plan(engine="echo", slots=4)
     spec = WorkerSpec("echo", "echo", tmp_path, tmp_path / "derived", plan, tmp_path / "log")
-    started = await request.param().start(spec, lambda _step, _share: None)
+    started = await placement.start(spec, lambda _step, _share: None)
     await started.worker.load(spec)
     yield started
     await started.stop(5)

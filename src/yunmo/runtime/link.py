@@ -47,6 +47,10 @@ class Receiver(Protocol):
 
     def chunk(self, output: Output) -> None: ...
 
+    def spent(self, usage: Usage) -> None:
+        """The price until now, before the chunk that it came with."""
+        ...
+
     def finished(self, usage: Usage) -> None: ...
 
     def failed(self, error: YunmoError, usage: Usage) -> None: ...
@@ -86,8 +90,8 @@ class Worker:
         """Hand the request over; the receiver hears of it from now on. Returns the id that `cancel` takes."""
         self._next_id += 1
         number = self._next_id
-        self._receivers[number] = receiver
         self.wire.send(Submit(number, request))  # type: ignore[arg-type]
+        self._receivers[number] = receiver
         return number
 
     def cancel(self, number: int) -> None:
@@ -113,9 +117,11 @@ class Worker:
 
     def _received(self, message: FromWorker) -> None:
         match message:
-            case Chunk(id=number, output=output):
+            case Chunk(id=number, output=output, spent=spent):
                 receiver = self._receivers.get(number)
                 if receiver is not None:
+                    if spent is not None:
+                        receiver.spent(spent)
                     receiver.chunk(output)
             case Final(id=number, usage=usage, output=last):
                 receiver = self._receivers.pop(number, None)

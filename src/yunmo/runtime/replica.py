@@ -116,11 +116,13 @@ class Replica:
                 self.wire.send(Final(number, usage, output))  # type: ignore[arg-type]
                 return
             async with contextlib.aclosing(engine.stream(request)) as stream:  # type: ignore[type-var]
+                news: Usage | None = None
                 async for item in stream:
                     if isinstance(item, Usage):
-                        usage = item
+                        usage = news = item
                     else:
-                        self.wire.send(Chunk(number, item))  # type: ignore[arg-type]
+                        self.wire.send(Chunk(number, item, news))  # type: ignore[arg-type]
+                        news = None
                         await self.wire.has_room()
             self.wire.send(Final(number, usage))
         except YunmoError as error:

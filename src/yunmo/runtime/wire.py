@@ -14,7 +14,7 @@ from yunmo.core.engine import Plan
 from yunmo.core.tasks import AnyOutput, AnyRequest
 from yunmo.core.usage import Usage
 
-PROTOCOL = 1
+PROTOCOL = 2
 FRAME_LIMIT_BYTES = 256 * 1024 * 1024
 _HIGH_WATER_BYTES = 256 * 1024
 
@@ -80,10 +80,11 @@ class LoadFailed(_Message, frozen=True, tag=13):
 
 
 class Chunk(_Message, frozen=True, tag=14):
-    """Worker → gateway: a piece of the answer."""
+    """Worker → gateway: a piece of the answer; `spent` is the price until here where it is news, in case the worker dies."""
 
     id: int
     output: AnyOutput
+    spent: Usage | None = None
 
 
 class Final(_Message, frozen=True, tag=15):

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+from typing import NoReturn
 
 import structlog
 import uvloop
@@ -15,12 +16,15 @@ from yunmo.runtime.sandbox import enter_sandbox
 
 
 def main() -> None:
-    """Serve one engine until the gateway goes away."""
+    """Be the worker that the arguments tell."""
+    work(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]) if len(sys.argv) > 2 else None)
+
+
+def work(end: socket.socket, memory_limit_bytes: int | None) -> NoReturn:
+    """Close this process in and serve one engine until the gateway goes away."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
-    memory_limit_bytes = int(sys.argv[2]) if len(sys.argv) > 2 else None
     enter_sandbox(memory_limit_bytes)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C in the terminal is the gateway's to handle
-    end = socket.socket(fileno=int(sys.argv[1]))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(end))
     sys.stdout.flush()

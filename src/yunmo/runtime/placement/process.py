@@ -1,33 +1,32 @@
 """Workers as processes of this machine: each crashes alone, in its own memory limit, without a network."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 import sys
-from asyncio.subprocess import Process
+from collections.abc import Iterator
+from typing import Protocol
 
 from yunmo.runtime.link import Worker, WorkerSpec
+from yunmo.runtime.placement.environment import worker_environment
 from yunmo.runtime.placement.placement import OnProgress
+from yunmo.runtime.placement.templates import Templates
+from yunmo.runtime.template import Fork
 
-_KEPT_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "PYTHONPATH", "TMPDIR")
-"""All that a worker gets of the gateway's environment: no key, no password."""
 
-_QUIET_ENVIRONMENT = {
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
-    "DISABLE_SAFETENSORS_CONVERSION": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait by spinning take the cores from other replicas
-    "PYTHONUNBUFFERED": "1",
-}
+class _Process(Protocol):
+    @property
+    def pid(self) -> int: ...
+
+    async def wait(self) -> int: ...
 
 
 class PlacedProcess:
-    """A worker process."""
+    """A worker process, the leader of a process group of its own."""
 
-    def __init__(self, process: Process, worker: Worker) -> None:
+    def __init__(self, process: _Process, worker: Worker) -> None:
         self.worker = worker
         self._process = process
 
@@ -42,6 +41,8 @@ class PlacedProcess:
         finally:
             self._kill_group()
         await self._process.wait()
+        if not _has_reaped_group(self._process.pid):
+            await asyncio.to_thread(_reap_group, self._process.pid)
 
     def _kill_group(self) -> None:
         try:
@@ -51,35 +52,88 @@ class PlacedProcess:
 
 
 class ProcessPlacement:
-    """Starts `python -m yunmo.runtime.worker` with one end of a socket pair."""
+    """Forks a worker from its engine's template, or starts `python -m yunmo.runtime.worker` where there is none.
+
+    Either way the worker has one end of a socket pair, a session of its own, and its output goes to the log file.
+    """
 
     name = "process"
 
+    def __init__(self, templates: Templates | None = None) -> None:
+        self._templates = templates
+
     async def start(self, spec: WorkerSpec, on_progress: OnProgress) -> PlacedProcess:
-        """Start the process in a group of its own; its output goes to the log file."""
-        ours, theirs = socket.socketpair()
+        """Start the process."""
         spec.log.parent.mkdir(parents=True, exist_ok=True)
-        environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
-        environment |= _QUIET_ENVIRONMENT | {"HOME": str(spec.derived), "HF_HOME": str(spec.derived / "hf")}
-        arguments = [str(theirs.fileno())]
-        if spec.memory_limit_bytes is not None:
-            arguments.append(str(spec.memory_limit_bytes))
         spec.derived.mkdir(parents=True, exist_ok=True)
-        with spec.log.open("ab") as log, theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "yunmo.runtime.worker",
-                *arguments,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-                cwd=spec.derived,
-                env=environment,
-            )
+        process, end = await self._forked(spec) or await _spawned(spec)
         worker = Worker(on_progress)
-        await asyncio.get_running_loop().create_connection(lambda: worker.wire, sock=ours)
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: worker.wire, sock=end)
+        except BaseException:
+            end.close()  # nobody wants the worker: it ends when its wire closes
+            raise
         worker.pid = process.pid
         return PlacedProcess(process, worker)
+
+    async def _forked(self, spec: WorkerSpec) -> "tuple[_Process, socket.socket] | None":
+        if self._templates is None:
+            return None
+        wanted = Fork(str(spec.derived), worker_environment(spec.derived), spec.memory_limit_bytes)
+        with _wired(spec) as (ours, theirs, log):
+            process = await self._templates.fork(spec.engine, wanted, theirs, log)
+        if process is None:
+            ours.close()  # a template that was lost may have left a worker at the other end
+            return None
+        return process, ours
+
+
+async def _spawned(spec: WorkerSpec) -> tuple[_Process, socket.socket]:
+    limit = [] if spec.memory_limit_bytes is None else [str(spec.memory_limit_bytes)]
+    with _wired(spec) as (ours, theirs, log):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            "-m",
+            "yunmo.runtime.worker",
+            str(theirs.fileno()),
+            *limit,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,
+            cwd=spec.derived,
+            env=worker_environment(spec.derived),
+        )
+    return process, ours
+
+
+@contextlib.contextmanager
+def _wired(spec: WorkerSpec) -> Iterator[tuple[socket.socket, socket.socket, int]]:
+    """Both ends of a new wire, and the open log. Only the first end stays open, and that only if all went well."""
+    ours, theirs = socket.socketpair()
+    with theirs, spec.log.open("ab") as log:
+        try:
+            yield ours, theirs, log.fileno()
+        except BaseException:
+            ours.close()
+            raise
+
+
+def _has_reaped_group(group: int) -> bool:
+    """Take note of the ends of a killed worker's own children, whom the server has adopted; False if one has not ended yet."""
+    try:
+        while os.waitpid(-group, os.WNOHANG)[0]:
+            continue
+    except ChildProcessError:
+        return True
+    return False
+
+
+def _reap_group(group: int) -> None:
+    try:
+        while True:
+            os.waitpid(-group, 0)
+    except ChildProcessError:
+        return
