@@ -1,12 +1,15 @@
 """Fixtures that every level of tests shares."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import tiny_models
+
+os.environ.setdefault("YUNMO_SERVING__CALIBRATE", "false")  # a minute of measuring beside each test says nothing; its own tests ask for it
 
 
 @pytest.fixture(scope="session")

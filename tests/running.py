@@ -16,6 +16,9 @@ from typing import Any
 
 import httpx
 
+_QUIET = {"YUNMO_SERVING__CALIBRATE": "false"}
+"""A minute of measuring beside each test says nothing; its own tests turn it on."""
+
 _READY = re.compile(r"ready at (http://\S+)")
 
 
@@ -92,7 +95,7 @@ def start_server(data: Path, environment: Mapping[str, str] | None = None, timeo
             [sys.executable, "-c", "from yunmo.cli.main import main; main()", "serve", "--data", str(data), "--port", "0"],
             stdout=out,
             stderr=out,
-            env=clean | dict(environment or {}),
+            env=clean | _QUIET | dict(environment or {}),
             cwd=data,
         )
     deadline = time.monotonic() + timeout_seconds

@@ -16,21 +16,26 @@ import structlog
 from yunmo.cloud.cloud import Cloud
 from yunmo.cloud.system import System
 from yunmo.core import plugins
+from yunmo.core.engine import libraries_of
 from yunmo.core.identity import Limits
-from yunmo.hub.hub import Hub
+from yunmo.hub.hub import Hub, Rules
 from yunmo.runtime.placement.process import ProcessPlacement
-from yunmo.serving.deployments import Deployments, HubSource
+from yunmo.runtime.placement.templates import Templates
+from yunmo.serving.calibration.calibrations import Calibrations, Habits
+from yunmo.serving.deployments import Deployments
 from yunmo.serving.hardware import find_hardware
 from yunmo.serving.infer import Inference
 from yunmo.serving.memory import MemoryBudget
-from yunmo.serving.offers import choose
-from yunmo.serving.runner import Patience, World
-from yunmo.serving.store import DeploymentStore
+from yunmo.serving.offers import offers
+from yunmo.serving.source import HubSource
+from yunmo.serving.store import CalibrationStore, DeploymentStore
+from yunmo.serving.world import Patience, World
 from yunmo.settings import Settings
 from yunmo.storage.blobs import DirectoryStore, ObjectStore, S3Location, S3Store
 from yunmo.storage.database import Database, open_database
 from yunmo.storage.migrate import migrate
 from yunmo.tenancy.tenancy import Tenancy, open_tenancy
+from yunmo.web.access_log import AccessLog
 from yunmo.web.app import App
 from yunmo.web.dialects.admin.dialect import AdminDialect
 from yunmo.web.dialects.hf.dialect import HuggingFaceDialect
@@ -39,6 +44,7 @@ from yunmo.web.dialects.openai.dialect import OpenAIDialect
 from yunmo.web.guard import GuardLimits
 from yunmo.web.metrics import Metrics
 from yunmo.web.openapi import OpenApiPage
+from yunmo.web.pages import Pages
 from yunmo.web.routing import Dialect
 from yunmo.web.server import ServerLimits, serve
 
@@ -60,9 +66,11 @@ async def run_server(settings: Settings, on_started: Callable[[Started], None]) 
     """Serve until SIGTERM or SIGINT; then finish what is in work and return."""
     async with open_cloud(settings) as (cloud, key):
         metrics = Metrics()
+        log = _access_log(settings)
         dialects: list[Dialect] = [AdminDialect(cloud, metrics), OpenAIDialect(cloud), HuggingFaceDialect(cloud), HubDialect(cloud)]
-        app = App(cloud, dialects, metrics, settings.http.public_url)
+        app = App(cloud, dialects, metrics, settings.http.public_url, log)
         app.router.include(OpenApiPage(app.router))
+        app.router.include(Pages(cloud, app.router))
 
         def started(port: int) -> None:
             _keep_the_loop_quick()
@@ -74,7 +82,16 @@ async def run_server(settings: Settings, on_started: Callable[[Started], None]) 
             stall_seconds=settings.http.stall_seconds,
             connections=settings.http.max_connections,
         )
-        await serve(app, settings.http.host, settings.http.port, ServerLimits(guard, settings.http.shutdown_seconds), started)
+        try:
+            await serve(app, settings.http.host, settings.http.port, ServerLimits(guard, settings.http.shutdown_seconds), started)
+        finally:
+            if log is not None:
+                log.flush()
+
+
+def _access_log(settings: Settings) -> AccessLog | None:
+    is_heard = settings.log_requests and settings.log_level in {"debug", "info"}
+    return AccessLog(sys.stderr, as_json=settings.log_format == "json") if is_heard else None
 
 
 def _keep_the_loop_quick() -> None:
@@ -88,9 +105,7 @@ def _keep_the_loop_quick() -> None:
 @contextlib.asynccontextmanager
 async def open_cloud(settings: Settings) -> "AsyncIterator[tuple[Cloud, AdminKey]]":
     """A Cloud with everything behind it running; all of it is stopped on the way out."""
-    data = settings.data.resolve()
-    for folder in ("", "secrets", "cache", "logs"):
-        (data / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+    data = _data_directory(settings.data)
     with _only_one_server(data):
         database = open_database(settings.storage.database or f"sqlite:///{data / 'yunmo.db'}")
         try:
@@ -110,40 +125,36 @@ async def _open_services(settings: Settings, data: Path, database: Database) -> 
         database,
         _blobs(settings, data),
         _secret(data / "secrets" / "signing"),
-        large_file_bytes=settings.hub.large_file_bytes,
-        cas_epoch=settings.hub.cas_epoch,
-    )
-    hardware = find_hardware()
-    memory = MemoryBudget(settings.serving.memory_bytes or int(hardware.memory_bytes * _MEMORY_SHARE))
-    world = World(
-        models=HubSource(hub.models),
-        placement=ProcessPlacement(),
-        memory=memory,
-        hardware=hardware,
-        choose=lambda description, spec: choose(description, hardware, plugins.engines(), spec.options),
-        cache=data / "cache",
-        logs=data / "logs",
-        patience=Patience(
-            idle=settings.serving.idle_seconds,
-            cold_wait=settings.serving.cold_wait_seconds,
-            drain=settings.serving.drain_seconds,
-            hang=settings.serving.hang_seconds,
+        rules=Rules(
+            large_file_bytes=settings.hub.large_file_bytes,
+            cas_epoch=settings.hub.cas_epoch,
+            safetensors_only=settings.hub.safetensors_only,
+            unnamed_bytes=settings.hub.unnamed_bytes,
         ),
-        queue_limit=settings.serving.queue_limit,
+        record=tenancy.audit.record,
     )
+    templates = _templates(settings, data)
+    world = _world(settings, data, hub, database, templates)
     deployments = Deployments(
         DeploymentStore(database),
         hub.models,
         world,
         auto_deploy=settings.serving.auto_deploy,
         follow_seconds=settings.serving.follow_seconds,
+        cache_seconds=settings.serving.cache_seconds,
     )
     inference = Inference(deployments, tenancy, settings.serving.request_seconds, settings.serving.cold_wait_seconds)
-    system = System(hardware, memory, database.dialect, lambda: tuple(plugins.engines()))
+    system = System(world.hardware, world.memory, database.dialect, lambda: tuple(plugins.engines()))
     await deployments.restore()
     loops = [
         asyncio.create_task(each, name=name)
-        for name, each in (("tenancy", tenancy.run()), ("hub", hub.run()), ("deployments", deployments.run()))
+        for name, each in (
+            ("tenancy", tenancy.run()),
+            ("hub", hub.run()),
+            ("deployments", deployments.run()),
+            ("calibrations", world.calibrations.run()),
+            ("templates", templates.warm_up()),
+        )
     ]
     for loop in loops:
         loop.add_done_callback(_say_why)
@@ -154,7 +165,40 @@ async def _open_services(settings: Settings, data: Path, database: Database) -> 
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
+        await templates.close()
         await tenancy.ledger.flush()
+
+
+def _templates(settings: Settings, data: Path) -> Templates:
+    libraries = {name: libraries_of(kind) for name, kind in plugins.engines().items()}
+    return Templates(
+        data / "cache" / "templates", {name: each for name, each in libraries.items() if each}, settings.serving.template_bytes
+    )
+
+
+def _world(settings: Settings, data: Path, hub: Hub, database: Database, templates: Templates) -> World:
+    hardware = find_hardware()
+    memory = MemoryBudget(settings.serving.memory_bytes or int(hardware.memory_bytes * _MEMORY_SHARE))
+    placement = ProcessPlacement(templates)
+    habits = Habits(settings.serving.calibrate, settings.serving.calibrate_seconds, settings.serving.calibrate_wait_seconds)
+    calibrations = Calibrations(CalibrationStore(database), placement, memory, hardware, habits)
+    return World(
+        models=HubSource(hub.models),
+        placement=placement,
+        memory=memory,
+        hardware=hardware,
+        offers=lambda description, spec: offers(description, hardware, plugins.engines(), spec.options),
+        calibrations=calibrations,
+        cache=data / "cache",
+        logs=data / "logs",
+        patience=Patience(
+            idle=settings.serving.idle_seconds,
+            cold_wait=settings.serving.cold_wait_seconds,
+            drain=settings.serving.drain_seconds,
+            hang=settings.serving.hang_seconds,
+        ),
+        queue_limit=settings.serving.queue_limit,
+    )
 
 
 def _say_why(loop: "asyncio.Task[None]") -> None:
@@ -165,7 +209,7 @@ def _say_why(loop: "asyncio.Task[None]") -> None:
 
 @dataclass(frozen=True, slots=True)
 class AdminKey:
-    """The operator's key and where the local command line finds it."""
+    """The operator's key and where the local command line finds it; a new one was made by us and has to be told."""
 
     text: str
     is_new: bool
@@ -182,7 +226,7 @@ async def _admin_key(settings: Settings, data: Path, tenancy: Tenancy) -> AdminK
     if is_new or file.read_text().strip() != text:
         _write_secret(file, text.encode())
     await tenancy.keys.adopt(text, project="admin", scopes=("admin",), name="operator")
-    return AdminKey(text, is_new, file)
+    return AdminKey(text, is_new and settings.admin_key is None, file)  # a key of the operator's own is not told back
 
 
 def _secret(file: Path) -> bytes:
@@ -214,8 +258,22 @@ def _blobs(settings: Settings, data: Path) -> ObjectStore:
     return S3Store(location, staging=data / "staging")
 
 
-class AlreadyRunning(Exception):
-    """Another server uses this data directory."""
+class CannotStart(Exception):
+    """The data directory is not this server's to use; the message says why, and what to do."""
+
+
+def _data_directory(given: Path) -> Path:
+    data = given.absolute()
+    try:
+        for folder in ("", "secrets", "cache", "logs"):
+            (data / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+        (data / "lock").touch()
+    except OSError as error:
+        raise CannotStart(
+            f"The data directory {data} cannot be used: {error.strerror} ({error.filename}). "
+            "Name one that this user may write to with --data or YUNMO_DATA."
+        ) from error
+    return data.resolve()
 
 
 @contextlib.contextmanager
@@ -224,5 +282,5 @@ def _only_one_server(data: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise AlreadyRunning(f"Another yunmo serve uses {data}. Stop it, or choose another directory with --data.") from error
+            raise CannotStart(f"Another yunmo serve uses {data}. Stop it, or choose another directory with --data.") from error
         yield

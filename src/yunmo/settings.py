@@ -4,11 +4,17 @@ Environment beats file; `YUNMO_SERVING__IDLE_SECONDS=600` sets `[serving] idle_s
 Each field's description is its documentation: `docs/reference/settings.md` is generated from here.
 """
 
+from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+_PREFIX = "YUNMO_"
+_OF_CLIENTS = ("YUNMO_URL", "YUNMO_KEY")
+"""Variables that the client commands read; the server lets them be."""
 
 
 class SettingsError(Exception):
@@ -49,6 +55,10 @@ class HubSettings(_Group):
     """The registry of models and data sets."""
 
     large_file_bytes: int = Field(10 * 1024 * 1024, ge=1, description="Files from this size on travel through Xet or LFS.")
+    safetensors_only: bool = Field(default=False, description="Refuse commits that add pickled weights (`.bin`, `.pt`, `.pkl` …).")
+    unnamed_bytes: int = Field(
+        500 * 1000**3, ge=0, description="What a project may have uploaded (Xet) before it commits; more is refused until it has."
+    )
     cas_epoch: int = Field(
         1, ge=1, description="Raise it by one after a backup was restored: clients then forget which chunks they have sent."
     )
@@ -59,12 +69,25 @@ class ServingSettings(_Group):
 
     auto_deploy: bool = Field(True, description="Deploy a pushed model at its first request by repository name.")
     memory_bytes: int | None = Field(None, description="Memory for all models together; None takes 80 % of the machine's.")
+    template_bytes: int = Field(
+        512 << 20,
+        ge=0,
+        description="Memory for processes that keep used engines' libraries imported, so that their models load sooner; 0 keeps none.",
+    )
     idle_seconds: float = Field(1800.0, gt=0, description="A deployment without a request for this long is unloaded (pinned ones stay).")
     queue_limit: int = Field(256, ge=0, description="Requests that may wait per deployment; more are told 503 at once.")
     cold_wait_seconds: float = Field(120.0, gt=0, description="A request waits this long for its model to load.")
     drain_seconds: float = Field(30.0, ge=0, description="Requests in work may finish for this long when a replica is taken away.")
     request_seconds: float = Field(600.0, gt=0, description="Longest time for one request.")
     hang_seconds: float = Field(20.0, gt=0, description="A replica that answers no heartbeat for this long is killed.")
+    calibrate: bool = Field(
+        True, description="Try other plans for a model after it is up, and serve with the best (docs/guide.md, Calibration)."
+    )
+    calibrate_seconds: float = Field(60.0, ge=5, le=3600, description="How long one model's calibration may take.")
+    calibrate_wait_seconds: float = Field(600.0, ge=0, description="How long a calibration waits for the machine to be mostly idle.")
+    cache_seconds: float = Field(
+        7 * 24 * 3600.0, ge=3600, description="A model's files stay laid out in the cache for this long after no deployment wants them."
+    )
     follow_seconds: float = Field(2.0, gt=0, description="How often deployments that follow a branch look for its new commit.")
 
 
@@ -79,12 +102,15 @@ class LimitSettings(_Group):
 class Settings(BaseSettings):
     """Everything that an operator may choose."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="YUNMO_", env_nested_delimiter="__", toml_file=None)
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=_PREFIX, env_nested_delimiter="__", toml_file=None)
 
     data: Path = Field(Path("yunmo-data"), description="The data directory: database, objects, secrets, caches.")
     admin_key: SecretStr | None = Field(None, description="The operator's key; made and kept in `DATA/secrets/admin-key` if not given.")
     log_format: str = Field("text", pattern="^(text|json)$", description="`text` for people, `json` for machines.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="The least serious events that are logged.")
+    log_requests: bool = Field(
+        default=True, description="Log a line for each request (at level info): never prompts, query strings or keys."
+    )
     http: HttpSettings = HttpSettings()
     storage: StorageSettings = StorageSettings()
     hub: HubSettings = HubSettings()
@@ -113,6 +139,8 @@ def load_settings(file: Path | None = None, **given: Any) -> Settings:
     if file is not None and not file.exists():
         raise SettingsError(f"There is no settings file {file}.")
 
+    _refuse_unknown_variables()
+
     class FromFile(Settings):
         model_config = SettingsConfigDict(toml_file=file or Path("yunmo.toml"))
 
@@ -120,7 +148,50 @@ def load_settings(file: Path | None = None, **given: Any) -> Settings:
     try:
         return FromFile(**present)
     except ValidationError as error:
-        lines = [f"  {'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors()]
-        raise SettingsError("These settings cannot be used (see docs/reference/settings.md):\n" + "\n".join(lines)) from error
+        raise _unusable([_complaint(".".join(map(str, each["loc"])), each["type"], each["msg"]) for each in error.errors()]) from error
     except ValueError as error:
         raise SettingsError(f"{file or 'yunmo.toml'} is not valid TOML: {error}") from error
+
+
+def _refuse_unknown_variables() -> None:
+    """The library reads the variables that it knows and passes over the rest: a misspelt one would do nothing, in silence."""
+    names = [name.upper() for name in EnvSettingsSource(Settings).env_vars if name.upper().startswith(_PREFIX)]
+    groups = {_variable(group) for group, kind in _groups()}  # a whole group may be given as JSON
+    known = {_variable(setting) for setting in _names()}
+    unknown = sorted(set(names) - known - groups - set(_OF_CLIENTS))
+    if unknown:
+        raise _unusable([f"  {name}: there is no such variable{_nearest(name, known)}" for name in unknown])
+
+
+def _unusable(lines: list[str]) -> SettingsError:
+    return SettingsError("These settings cannot be used (see docs/reference/settings.md):\n" + "\n".join(lines))
+
+
+def _complaint(setting: str, kind: str, message: str) -> str:
+    if kind != "extra_forbidden":
+        return f"  {setting}: {message}"
+    return f"  {setting}: there is no such setting{_nearest(setting, {*_names(), *dict(_groups())})}"
+
+
+def _nearest(name: str, known: set[str]) -> str:
+    prefix = _PREFIX if name.startswith(_PREFIX) else ""  # what all have in common makes nothing near
+    found = get_close_matches(name.removeprefix(prefix), [each.removeprefix(prefix) for each in sorted(known)], n=1)
+    return f"; did you mean {prefix}{found[0]}?" if found else "."
+
+
+def _names() -> Iterator[str]:
+    """Every setting, such as `data` and `serving.idle_seconds`."""
+    groups = dict(_groups())
+    yield from (name for name in Settings.model_fields if name not in groups)
+    for group, kind in groups.items():
+        yield from (f"{group}.{name}" for name in kind.model_fields)
+
+
+def _groups() -> Iterator[tuple[str, type[_Group]]]:
+    for name, field in Settings.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, _Group):
+            yield name, field.annotation
+
+
+def _variable(setting: str) -> str:
+    return _PREFIX + setting.replace(".", "__").upper()

@@ -12,6 +12,7 @@ A test module makes a class of it and gives it a `case` and an `engine`:
 
 import asyncio
 import inspect
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,8 +89,8 @@ class EngineCase:
     others: Sequence[Request] = field(default=())
 
 
-async def chunks_of(engine: Engine | BatchEngine, request: Request) -> list[Output | Usage]:
-    """What the engine answers to a request; of a batch engine: each item alone."""
+async def items_of(engine: Engine | BatchEngine, request: Request) -> list[Output | Usage]:
+    """All that the engine yields for a request; of a batch engine: each item alone."""
     async with asyncio.timeout(DEADLINE_SECONDS):
         if isinstance(engine, Engine):
             return [chunk async for chunk in engine.stream(request)]
@@ -101,6 +102,12 @@ async def chunks_of(engine: Engine | BatchEngine, request: Request) -> list[Outp
             outputs.append(result[0])
             usage += result[1]
         return [join(outputs), usage]
+
+
+async def chunks_of(engine: Engine | BatchEngine, request: Request) -> list[Output | Usage]:
+    """The pieces of the answer and its last usage, which counts."""
+    *items, usage = await items_of(engine, request)
+    return [*(item for item in items if not isinstance(item, Usage)), usage]
 
 
 async def answer(engine: Engine | BatchEngine, request: Request) -> tuple[Output, Usage]:
@@ -142,12 +149,31 @@ class EngineContract:
             assert usage != Usage() or task in {"classify-image", "detect", "segment", "classify"}, task
             assert msgspec.msgpack.decode(msgspec.msgpack.encode(output), type=AnyOutput) == output
 
-    async def test_a_stream_ends_with_its_only_usage_and_folds_into_the_whole(self, case, engine):
+    async def test_a_stream_ends_with_its_usage_and_folds_into_the_whole(self, case, engine):
         for request in case.requests.values():
             *chunks, usage = await chunks_of(engine, request)
             assert isinstance(usage, Usage)
-            assert not any(isinstance(chunk, Usage) for chunk in chunks)
             assert fold(request, chunks) == (await answer(engine, request))[0]
+
+    async def test_a_running_usage_never_says_more_than_a_later_one(self, case, engine):
+        for request in case.requests.values():
+            usages = [item for item in await items_of(engine, request) if isinstance(item, Usage)]
+            for earlier, later in itertools.pairwise(map(msgspec.structs.astuple, usages)):
+                assert all(before <= after for before, after in zip(earlier, later, strict=True)), task_name(request)
+
+    async def test_what_was_read_is_known_before_the_answer_begins(self, case, engine):
+        if not isinstance(engine, Engine) or case.long is None:
+            pytest.skip("nothing streams here")
+        stream = engine.stream(case.long)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            known = await anext(stream)
+            await stream.aclose()
+        assert isinstance(known, Usage), "a stream that is left now would be free"
+        assert known.input_tokens or known.seconds
+        for task in {"chat", "generate"} & set(case.requests):
+            *items, whole = await items_of(engine, case.requests[task])
+            *_, known = itertools.takewhile(lambda item: isinstance(item, Usage), items)
+            assert known.input_tokens == whole.input_tokens
 
     async def test_every_choice_ends_with_a_reason(self, case, engine):
         for request in case.requests.values():
@@ -205,7 +231,8 @@ class EngineContract:
         for _ in range(case.plan.slots + 1):
             stream = engine.stream(case.long)
             async with asyncio.timeout(DEADLINE_SECONDS):
-                await anext(stream)
+                while isinstance(await anext(stream), Usage):
+                    pass
                 await stream.aclose()
         for request in case.requests.values():
             await answer(engine, request)
@@ -216,8 +243,9 @@ class EngineContract:
         began = asyncio.Event()
 
         async def read() -> None:
-            async for _ in engine.stream(case.long):
-                began.set()
+            async for item in engine.stream(case.long):
+                if not isinstance(item, Usage):
+                    began.set()
 
         reader = asyncio.create_task(read())
         async with asyncio.timeout(DEADLINE_SECONDS):

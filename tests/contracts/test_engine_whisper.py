@@ -44,8 +44,9 @@ def speech():
 
 async def answer(engine, request):
     async with contextlib.aclosing(engine.stream(request)) as stream:
-        *output, usage = [item async for item in stream]
+        *items, usage = [item async for item in stream]
     assert isinstance(usage, Usage)
+    output = [item for item in items if not isinstance(item, Usage)]
     return fold(request, output), usage, output
 
 
@@ -141,6 +142,7 @@ async def test_a_senseless_request_is_refused_by_its_field(engine, speech, chang
 
 async def test_a_left_stream_stops_and_the_next_one_is_served(engine, speech):
     stream = engine.stream(Transcribe(audio=two_cities_recording().read_bytes(), beams=1))
+    assert 0 < (await anext(stream)).seconds <= audio.BLOCK_SECONDS
     assert isinstance(await anext(stream), TranscriptSegment)
     await stream.aclose()
     assert engine._works == set()

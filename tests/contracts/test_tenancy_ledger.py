@@ -247,3 +247,16 @@ async def test_audit_entries_written_at_once_are_all_kept(database):
     random.Random(7).shuffle(numbers)
     await asyncio.gather(*(audit.record(principal, "x.done", str(number)) for number in numbers))
     assert {entry.target for entry in await audit.list(limit=1000)} == {str(number) for number in numbers}
+
+
+async def test_token_totals_grow_with_every_record_and_survive_flushes(database):
+    ledger = Ledger(database)
+    ledger.record(used(input_tokens=3, output_tokens=1))
+    assert ledger.token_totals() == {("ns/m", "chat"): (3, 1)}
+    await ledger.flush()
+    assert ledger.token_totals() == {("ns/m", "chat"): (3, 1)}
+    ledger.record(used(input_tokens=2, output_tokens=2, key="key_2"))
+    ledger.record(used(input_tokens=7, task="embed"))
+    await ledger.flush()
+    ledger.record(used(output_tokens=1))
+    assert ledger.token_totals() == {("ns/m", "chat"): (5, 4), ("ns/m", "embed"): (7, 0)}

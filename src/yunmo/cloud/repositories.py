@@ -9,6 +9,7 @@ from yunmo.hub.objects import Entry, parse_pointer, pointer_text
 from yunmo.hub.records import AccessRequest, Commit, Gating, Overview, Ref, Repository, RequestStatus
 from yunmo.hub.refs import BRANCH, TAG
 from yunmo.hub.repositories import RepositoryExists
+from yunmo.hub.scans import Verdict
 from yunmo.hub.store.repositories import Listing
 from yunmo.hub.trees import Item
 from yunmo.hub.uploads import Candidate
@@ -40,6 +41,7 @@ __all__ = [
     "RepositoryExists",
     "RepositoryType",
     "RequestStatus",
+    "Verdict",
     "Where",
     "front_matter",
     "parse_pointer",

@@ -4,14 +4,15 @@ A *kind* of engine (`EngineKind`) is what a plugin registers. In the control pla
 makes an offer; in the worker it loads the model. Only `load` may import a model library.
 """
 
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
-from yunmo.core.errors import YunmoError
+from yunmo.core.errors import InvalidRequest, YunmoError
 from yunmo.core.tasks import Output, Request
 from yunmo.core.usage import Usage
 
@@ -38,10 +39,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """What this machine offers."""
+    """What this machine offers. `instructions` are the processor's that model libraries have special code for."""
 
     cores: int
     memory_bytes: int
+    processor: str = ""
+    instructions: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,10 @@ class Offer:
     The highest `preference` wins (dedicated engines 50 and up, the general one 10). `missing` names what must be
     installed first; `problem` says why a model that this engine knows cannot be run at all ("convert it: …").
     `files` are the paths to lay out before loading (empty means all of them). `memory_bytes` is one replica's.
+    `alternatives` are other ways in which this engine could run the model; calibration may find one of them faster.
+    `is_fallback` marks the general engine's behind a dedicated one's: it serves if that one's does not come up.
+    `lacks` names what other engines do of these tasks and this one refuses ("tools", "seed" …): such an offer is only
+    taken where the deployment does without them or asks for the engine.
     """
 
     engine: str
@@ -91,6 +98,9 @@ class Offer:
     files: tuple[str, ...] = ()
     missing: str | None = None
     problem: str | None = None
+    alternatives: tuple["Offer", ...] = ()
+    is_fallback: bool = False
+    lacks: tuple[str, ...] = ()
 
 
 Progress = Callable[[str, float], None]
@@ -99,9 +109,11 @@ Progress = Callable[[str, float], None]
 
 @runtime_checkable
 class Engine(Protocol):
-    """A loaded model that batches by itself. `stream` yields outputs or deltas and ends with one Usage.
+    """A loaded model that batches by itself. `stream` yields outputs or deltas and ends with a Usage.
 
-    Cancelling the iterator stops the work within one token. Errors are YunmoErrors; anything else is an EngineFailed.
+    What is known of the price earlier (a prompt's tokens, once they are counted) is yielded as a running Usage, each the
+    whole price so far: the last one counts, also for a stream that is cancelled or whose process dies. Cancelling the
+    iterator stops the work within one token. Errors are YunmoErrors; anything else is an EngineFailed.
     """
 
     tasks: tuple[str, ...]
@@ -109,6 +121,32 @@ class Engine(Protocol):
     def stream(self, request: Request) -> AsyncIterator[Output | Usage]: ...
 
     async def close(self) -> None: ...
+
+
+Options = TypeVar("Options", bound=msgspec.Struct)
+
+
+def read_options(plan: Plan, kind: type[Options]) -> Options:
+    """The plan's options as an engine declares them (a Struct that forbids unknown fields). Raises InvalidRequest that names the option."""
+    known = kind.__struct_fields__
+    unknown = sorted(set(plan.options) - set(known))
+    if unknown:
+        raise InvalidRequest(f"The engine {plan.engine} has no option '{unknown[0]}'; it has: {', '.join(known)}.", param=unknown[0])
+    try:
+        return msgspec.convert(plan.options, kind)
+    except msgspec.ValidationError as error:
+        reason, _, path = str(error).partition(" - at `$.")
+        name = re.split(r"\W", path, maxsplit=1)[0]
+        which = f"The option '{name}'" if name else "The plan"
+        raise InvalidRequest(f"{which} of the engine {plan.engine} cannot be used: {reason}.", param=name or "options") from error
+
+
+def check_precision(plan: Plan, known: Sequence[str]) -> None:
+    """Raise InvalidRequest unless the plan leaves the precision to the engine or names one of these."""
+    if plan.precision not in ("", *known):
+        raise InvalidRequest(
+            f"The engine {plan.engine} has no precision '{plan.precision}'; it has: {', '.join(known)}.", param="precision"
+        )
 
 
 Result = tuple[Output, Usage]
@@ -133,7 +171,10 @@ class BatchEngine(Protocol):
 
 
 class EngineKind(Protocol):
-    """What a plugin registers under the entry point group `yunmo.engines`."""
+    """What a plugin registers under the entry point group `yunmo.engines`.
+
+    A kind may also have `libraries`, see `libraries_of`.
+    """
 
     name: str
 
@@ -141,6 +182,19 @@ class EngineKind(Protocol):
         """What this engine can do with the model; None if it is not for it. No model library is imported."""
         ...
 
+    def check(self, plan: Plan) -> None:
+        """Raise InvalidRequest for a plan that cannot be run: an option that there is not, or of a wrong value (`read_options`)."""
+        ...
+
     def load(self, directory: Path, derived: Path, plan: Plan, progress: Progress) -> Engine | BatchEngine:
         """Load the model laid out in `directory` (read-only). `derived` keeps what was made of it (exports) between starts."""
         ...
+
+
+def libraries_of(kind: EngineKind) -> tuple[str, ...]:
+    """The modules that the kind names in `libraries`: workers are forked from a process that has imported them already.
+
+    Only for modules whose import starts no thread, opens no file and uses no processor's threads; () where it names none.
+    """
+    named: tuple[str, ...] = getattr(kind, "libraries", ())
+    return named

@@ -4,7 +4,7 @@ import msgspec
 
 
 class Usage(msgspec.Struct, frozen=True, tag="usage"):
-    """The price of one request; the last thing an engine's stream yields.
+    """The price of one request, or of what was done of it until now; the last thing an engine's stream yields.
 
     Tokens are the model's own; characters are Unicode code points of the input; seconds are of audio.
     """

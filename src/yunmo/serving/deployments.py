@@ -2,69 +2,53 @@
 
 import asyncio
 import dataclasses
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import structlog
 
 from yunmo.core.engine import ModelDescription, Offer
-from yunmo.core.errors import Conflict, InvalidRequest, ModelNotFound, NotFound, RepositoryNotFound, RevisionNotFound, YunmoError
+from yunmo.core.errors import InvalidRequest, ModelNotFound, NotFound, RepositoryNotFound, RevisionNotFound, YunmoError
 from yunmo.core.identity import Limits, Principal
 from yunmo.hub.models import Models as HubModels
 from yunmo.hub.models import RevisionRef
-from yunmo.serving.runner import Runner, World
+from yunmo.serving.calibration.calibrations import aim_of
+from yunmo.serving.calibration.report import CalibrationView
+from yunmo.serving.following import followed, kept
+from yunmo.serving.laid_out import LaidOut
+from yunmo.serving.names import NAME, check_name, is_of_the_owner, owner
+from yunmo.serving.offers import AIM
+from yunmo.serving.runner import Runner
+from yunmo.serving.source import ECHO_REVISION
 from yunmo.serving.specification import ECHO, DeploymentSpec, DeploymentView
 from yunmo.serving.store import DeploymentStore
+from yunmo.serving.world import World
 from yunmo.storage.tables import now
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?(@[0-9a-f]{40})?")
-_ECHO_REVISION = "builtin"
+_SWEEP_SECONDS = 3600.0
 _log = structlog.get_logger()
-
-
-class HubSource:
-    """Where runners get models from: the hub, and the built-in echo model."""
-
-    def __init__(self, models: HubModels) -> None:
-        self._models = models
-        self.refs: dict[tuple[str, str], RevisionRef] = {}
-
-    async def describe(self, spec: DeploymentSpec) -> ModelDescription:
-        """The model's description."""
-        if spec.repository == ECHO:
-            return ModelDescription(repository=ECHO, revision=_ECHO_REVISION, files={}, pipeline_tag="text-classification")
-        return await self._models.describe(await self._ref(spec))
-
-    async def lay_out(self, spec: DeploymentSpec, files: tuple[str, ...], directory: Path) -> None:
-        """Put the files there; all of them if none are named."""
-        if spec.repository == ECHO:
-            return
-        ref = await self._ref(spec)
-        paths = files or tuple((await self._models.describe(ref)).files)
-        await self._models.lay_out(ref, paths, directory)
-
-    async def _ref(self, spec: DeploymentSpec) -> RevisionRef:
-        key = (spec.repository, spec.revision)
-        if key not in self.refs:
-            self.refs[key] = await self._models.find(_SYSTEM, spec.repository, spec.revision)
-        return self.refs[key]
-
-
-_SYSTEM = Principal(project="admin", key_id="system", scopes=frozenset({"admin"}))
 
 
 class Deployments:
     """All deployments of this server. First `restore`, then `run`."""
 
-    def __init__(self, store: DeploymentStore, models: HubModels, world: World, *, auto_deploy: bool, follow_seconds: float) -> None:
+    def __init__(
+        self,
+        store: DeploymentStore,
+        models: HubModels,
+        world: World,
+        *,
+        auto_deploy: bool,
+        follow_seconds: float,
+        cache_seconds: float,
+    ) -> None:
         self._store = store
         self._models = models
         self._world = world
         self._auto_deploy = auto_deploy
         self._follow_seconds = follow_seconds
+        self._laid_out = LaidOut(world.cache, cache_seconds)
         self._runners: dict[str, Runner] = {}
         self._group: asyncio.TaskGroup | None = None
         self._deploying = asyncio.Lock()
@@ -72,22 +56,28 @@ class Deployments:
 
     # ------------------------------------------------------------ what dialects ask
 
-    async def create(self, principal: Principal, wanted: DeploymentSpec) -> DeploymentView:
+    async def create(self, principal: Principal, wanted: DeploymentSpec, keeping: Collection[str] = ()) -> DeploymentView:
         """Deploy a model under a name; the same wish again is a no-op, another one under the same name changes it.
 
-        Raises the reason why the model cannot be served (format, engine, memory) before anything is kept.
+        Of a deployment that is there, the fields named in `keeping` stay, and so do limits that are not given.
+        Raises Forbidden and Conflict for a name that is another's, and the reason why the model cannot be served (format, engine,
+        memory), before anything is kept.
         """
         self._check(principal, wanted)
         async with self._deploying:
+            existing = self._runners.get(wanted.name)
+            if not principal.is_admin:
+                await check_name(self._models, principal, wanted, existing.spec if existing else None)
             spec = await self._resolve(principal, wanted)
-            existing = self._runners.get(spec.name)
-            if existing is not None and existing.spec.project != spec.project and not principal.is_admin:
-                raise Conflict(f"The name '{spec.name}' is taken by another project. Choose another with --name.")
+            if existing is not None:
+                spec = await self._resolve(
+                    principal, kept(existing.spec, wanted, keeping, is_same_model=spec.repository == existing.spec.repository)
+                )
             self._check_fit(spec, await self._world.models.describe(spec))
             await self._store.save(spec)
             runner = self._start(spec) if existing is None else existing
             if existing is not None:
-                existing.change(replace(spec, created=existing.spec.created))
+                existing.change(spec)
         runner.wake()
         return runner.view()
 
@@ -113,12 +103,13 @@ class Deployments:
         await runner.end()
 
     def list(self, principal: Principal) -> list[DeploymentView]:
-        """Every deployment that the caller may see, by name."""
-        return [self._runners[name].view() for name in sorted(self._runners) if self.is_visible(principal, self._runners[name].spec)]
+        """Every deployment that the caller may see, by name; of other projects' only what a caller needs."""
+        runners = [self._runners[name] for name in sorted(self._runners)]
+        return [_view(principal, runner) for runner in runners if self.is_visible(principal, runner.spec)]
 
     def view(self, principal: Principal, name: str) -> DeploymentView:
-        """One deployment."""
-        return self._seen(principal, name).view()
+        """One deployment; another project's without its details."""
+        return _view(principal, self._seen(principal, name))
 
     def log(self, principal: Principal, name: str, tail_bytes: int) -> str:
         """The end of what the deployment's workers printed."""
@@ -129,6 +120,21 @@ class Deployments:
             file.seek(max(0, path.stat().st_size - tail_bytes))
             return file.read().decode(errors="replace")
 
+    def calibration(self, principal: Principal, name: str) -> CalibrationView:
+        """What was measured of a deployment's plans, and what is being measured."""
+        return self._world.calibrations.view(self._at_home(principal, name).spec)
+
+    async def calibrate(self, principal: Principal, name: str, seconds: float | None, aim: str | None) -> CalibrationView:
+        """Measure the deployment's plans, again if need be; with an aim, the deployment has it from now on."""
+        if name not in self._runners:
+            name = (await self.find_or_deploy(principal, name)).spec.name
+        runner = self._owned(principal, name)
+        if aim is not None and aim != runner.spec.options.get(AIM):
+            await self.change(principal, name, {"options": {**runner.spec.options, AIM: aim}})
+        description = await self._world.models.describe(runner.spec)
+        self._world.calibrations.want(runner, description, self._world.offers(description, runner.spec), seconds)
+        return self._world.calibrations.view(runner.spec)
+
     # ------------------------------------------------------------ what inference asks
 
     def get(self, name: str) -> Runner | None:
@@ -138,8 +144,12 @@ class Deployments:
         return list(self._runners.values())
 
     def is_visible(self, principal: Principal, spec: DeploymentSpec) -> bool:
-        """Private models are seen by their project and the admin only."""
-        return not spec.is_private or principal.is_admin or principal.project == spec.project
+        """Private models are seen by the projects that deployed and that own them, and by the admin only."""
+        return not spec.is_private or principal.is_admin or principal.project in {spec.project, owner(spec)}
+
+    async def check_access(self, principal: Principal, spec: DeploymentSpec) -> None:
+        """Raise Gated where the model's owner has not let the caller's project in, RepositoryNotFound where it is gone."""
+        await self._models.find(principal, spec.repository, spec.revision)
 
     async def find_or_deploy(self, principal: Principal, model: str) -> Runner:
         """The runner behind a repository's name, bare name, alias or `name@revision`, deployed now if need be."""
@@ -162,6 +172,7 @@ class Deployments:
                 created=now(),
                 branch=None if revision else "main",
                 is_private=ref.is_private,
+                is_gated=ref.is_gated,
                 is_automatic=True,
             )
             description = await self._world.models.describe(spec)
@@ -169,16 +180,21 @@ class Deployments:
             await self._store.save(spec)
             return self._start(spec)
 
+    @property
+    def writes(self) -> int:
+        """As long as this number is the same, this process has made, changed and named nothing."""
+        return self._models.database.writes
+
     async def deployable(self, principal: Principal) -> Sequence[RevisionRef]:
         """The models of the hub that the caller may call by name though nobody has deployed them yet."""
         if not self._auto_deploy:
             return []
-        deployed = {runner.spec.repository for runner in self._runners.values()}
+        deployed = {runner.spec.repository for runner in self._runners.values() if runner.spec.is_automatic or is_of_the_owner(runner.spec)}
         return [ref for ref in await self._models.list(principal) if ref.repository not in deployed]
 
     async def look_at(self, runner: Runner) -> None:
         """Find out what the runner's model can do, without loading it. Raises the reason why it cannot be served."""
-        self._check_fit(runner.spec, await self._world.models.describe(runner.spec))
+        self._check_fit(replace(runner.spec, replicas=1), await self._world.models.describe(runner.spec))
         self._prefill(runner)
 
     # ------------------------------------------------------------ its life
@@ -187,6 +203,7 @@ class Deployments:
         """Know again what was deployed when the server stopped; before any request, which would not find its model."""
         for spec in await self._store.every():
             self._start(spec)
+        await self._catch_up_all()
 
     async def run(self) -> None:
         """Bring up what is deployed, and keep it up until cancelled."""
@@ -194,6 +211,7 @@ class Deployments:
             self._group = group
             for runner in self._runners.values():
                 group.create_task(self._live(runner))
+            group.create_task(self._tidy())
             await self._follow()
 
     async def close(self) -> None:
@@ -203,30 +221,76 @@ class Deployments:
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(self._follow_seconds)
-            for runner in list(self._runners.values()):
-                try:
-                    await self._catch_up(runner)
-                except YunmoError as error:
-                    _log.warning("revision_not_followed", deployment=runner.spec.name, error=error.message)
+            await self._catch_up_all()
+
+    async def _catch_up_all(self) -> None:
+        for runner in list(self._runners.values()):
+            try:
+                await self._catch_up(runner)
+            except YunmoError as error:
+                _log.warning("revision_not_followed", deployment=runner.spec.name, error=error.message)
+
+    async def sweep(self) -> int:
+        """Remove from the cache what no deployment has wanted for long; how many folders went."""
+        return await self._laid_out.sweep(lambda: {revision for runner in self._runners.values() for revision in runner.revisions()})
+
+    async def _tidy(self) -> None:
+        while True:
+            try:
+                await self.sweep()
+            except OSError as error:
+                _log.warning("cache_not_swept", error=str(error))
+            await asyncio.sleep(_SWEEP_SECONDS)
 
     async def _catch_up(self, runner: Runner) -> None:
-        """Serve what the deployment's branch names by now."""
+        """Serve what the deployment's branch names by now, as its repository is called and guarded by now."""
         spec = runner.spec
-        if spec.branch is None or spec.repository == ECHO:
+        if spec.repository == ECHO:
             return
         try:
-            ref = await self._models.find(_SYSTEM, spec.repository, spec.branch)
-        except (RepositoryNotFound, RevisionNotFound):
+            changed = await followed(self._models, spec)
+        except RevisionNotFound:
             return
-        if ref.commit == spec.revision and ref.is_private == spec.is_private:
+        except RepositoryNotFound:
+            changed = None
+        if changed == spec and not runner.withdrawn:
             return
-        changed = replace(spec, revision=ref.commit, is_private=ref.is_private)
         async with self._deploying:
             if self._runners.get(spec.name) is not runner or runner.spec is not spec:
                 return  # deleted or changed meanwhile; the next look sees it
-            _log.info("revision_changed", deployment=spec.name, revision=ref.commit)
-            await self._store.save(changed)
-            runner.change(changed)
+            if changed is None:
+                await self._give_up(runner)
+            elif changed.name != spec.name:
+                await self._succeed(runner, changed)
+            else:
+                _log.info("revision_changed", deployment=spec.name, revision=changed.revision)
+                await self._store.save(changed)
+                runner.change(changed)
+
+    async def _give_up(self, runner: Runner) -> None:
+        """The repository is gone: so is what was deployed for it by itself, and what people deployed says so."""
+        spec = runner.spec
+        if spec.is_automatic:
+            _log.info("undeployed_with_its_repository", deployment=spec.name)
+            await self._remove(runner)
+        elif not runner.withdrawn:
+            runner.withdraw(f"the repository was deleted or closed: {spec.repository}")
+
+    async def _succeed(self, runner: Runner, spec: DeploymentSpec) -> None:
+        """The repository was renamed, and with it the deployment that bears its name."""
+        _log.info("deployment_renamed", deployment=runner.spec.name, to=spec.name)
+        await self._remove(runner)
+        if spec.name not in self._runners:
+            await self._store.save(spec)
+            successor = self._start(spec)
+            if runner.is_awake:
+                successor.wake()
+
+    async def _remove(self, runner: Runner) -> None:
+        await self._store.delete(runner.spec.project, runner.spec.name)
+        self._runners.pop(runner.spec.name)
+        if self._group is not None:
+            self._group.create_task(runner.end())
 
     def _start(self, spec: DeploymentSpec) -> Runner:
         runner = Runner(spec, self._world)
@@ -254,7 +318,7 @@ class Deployments:
         principal.require("write")
         if not principal.is_admin and spec.project != principal.project:
             raise NotFound(f"There is no deployment '{spec.name}' in your project.")
-        if not _NAME.fullmatch(spec.name):
+        if not NAME.fullmatch(spec.name):
             raise InvalidRequest(
                 f"'{spec.name}' cannot be a deployment's name: use letters, digits, '.', '_', '-', at most one '/'.", param="name"
             )
@@ -264,36 +328,47 @@ class Deployments:
         if set(spec.limits) - known:
             raise InvalidRequest(f"limits takes {', '.join(sorted(known))}.", param="limits")
         spec.ceilings().check()
+        aim_of(spec)
 
     def _check_fit(self, spec: DeploymentSpec, description: ModelDescription) -> None:
-        offer = self._world.choose(description, spec)
-        self._world.memory.check(spec.name, offer.memory_bytes)
+        offer = self._world.offers(description, spec)[0]
+        self._world.memory.check(spec.name, offer.memory_bytes, spec.replicas)
         self._offers[(spec.repository, spec.revision)] = (description.pipeline_tag, offer)
 
     async def _resolve(self, principal: Principal, spec: DeploymentSpec) -> DeploymentSpec:
         if spec.repository == ECHO:
-            return replace(spec, revision=_ECHO_REVISION, branch=None)
+            return replace(spec, revision=ECHO_REVISION, branch=None)
         wanted = spec.branch or spec.revision or "main"
         ref = await self._models.find(principal, spec.repository, wanted)
         is_commit = ref.commit.startswith(wanted)
         return replace(
-            spec, repository=ref.repository, revision=ref.commit, branch=None if is_commit else wanted, is_private=ref.is_private
+            spec,
+            repository=ref.repository,
+            revision=ref.commit,
+            branch=None if is_commit else wanted,
+            is_private=ref.is_private,
+            is_gated=ref.is_gated,
         )
 
     def _by_repository(self, ref: RevisionRef, *, is_pinned_revision: bool) -> Runner | None:
+        """What the repository's owner has deployed of it under another name."""
         for runner in self._runners.values():
             spec = runner.spec
-            if spec.repository != ref.repository or spec.is_automatic:
+            if spec.repository != ref.repository or spec.is_automatic or not is_of_the_owner(spec):
                 continue
             if (is_pinned_revision and spec.revision == ref.commit) or (not is_pinned_revision and spec.branch == "main"):
                 return runner
         return None
 
     def _owned(self, principal: Principal, name: str) -> Runner:
-        runner = self._seen(principal, name)
-        if not principal.is_admin and runner.spec.project != principal.project:
-            raise NotFound(f"There is no deployment '{name}' in your project.")
+        runner = self._at_home(principal, name)
         principal.require("write")
+        return runner
+
+    def _at_home(self, principal: Principal, name: str) -> Runner:
+        runner = self._seen(principal, name)
+        if not _is_at_home(principal, runner):
+            raise NotFound(f"There is no deployment '{name}' in your project.")
         return runner
 
     def _seen(self, principal: Principal, name: str) -> Runner:
@@ -301,3 +376,12 @@ class Deployments:
         if runner is None or not self.is_visible(principal, runner.spec):
             raise NotFound(f"There is no deployment '{name}'. 'yunmo ps' lists them.")
         return runner
+
+
+def _view(principal: Principal, runner: Runner) -> DeploymentView:
+    return runner.view() if _is_at_home(principal, runner) else runner.view().for_strangers()
+
+
+def _is_at_home(principal: Principal, runner: Runner) -> bool:
+    """Whether the deployment is the caller's own to look into."""
+    return principal.is_admin or principal.project == runner.spec.project

@@ -4,22 +4,34 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Self
 
-from yunmo.core.errors import DeadlineExceeded, ModelNotFound, RepositoryNotFound, RevisionNotFound, Unavailable, Unsupported, YunmoError
+from yunmo.core.errors import (
+    DeadlineExceeded,
+    Gated,
+    ModelNotFound,
+    RepositoryNotFound,
+    RevisionNotFound,
+    Unavailable,
+    Unsupported,
+    YunmoError,
+)
 from yunmo.core.identity import Principal
 from yunmo.core.tasks import AnyRequest, Output, Request, TextDelta, TranscriptSegment, fold, task_name
 from yunmo.core.usage import Usage
 from yunmo.serving.deployments import Deployments
 from yunmo.serving.router import Flight
 from yunmo.serving.runner import Runner
-from yunmo.serving.specification import Served
+from yunmo.serving.specification import Served, public_reason
 from yunmo.tenancy.ledger import UsageEvent
 from yunmo.tenancy.limits import Rates, Ticket
 from yunmo.tenancy.tenancy import Tenancy
 
 _ALIAS_SECONDS = 1.0
+_NAMES_KEPT = 10_000
+_NAME_CHARACTERS = 256
 _TOKENS_PER_REQUEST = 1
 
 
@@ -50,9 +62,24 @@ class Answering:
 
     # ------------------------------------------------------------ for dialects
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the first chunk is there, or will never be."""
+        return bool(self._chunks) or self._has_ended
+
+    @property
+    def doing(self) -> str:
+        """What goes on until the first chunk is there, such as "loading 40% exporting to ONNX"."""
+        runner = self._runner
+        if self._flight is not None and self._flight.seat is not None:
+            return "working"
+        if runner.state == "ready":
+            return "waiting for a free replica"
+        return f"{runner.state} {runner.progress:.0%} {public_reason(runner.reason)}".rstrip()
+
     async def ready(self) -> None:
         """Wait for the first chunk. Raises the answer's error if it comes first."""
-        while not self._chunks and not self._has_ended:
+        while not self.is_ready:
             await self._change()
         if not self._chunks and self._error is not None:
             raise self._error
@@ -116,17 +143,18 @@ class Answering:
 
     def end(self, usage: Usage, error: YunmoError | None) -> None:
         """The engine has ended, however it did; called exactly once."""
-        if not usage.output_tokens and self._deltas:
-            usage = replace_output_tokens(usage, self._deltas)
-        self.usage = usage
         if self._flight is not None:
             self.attempts = max(1, self._flight.attempts)
         self._error = self._error or error
+        is_aborted = self._is_closed or self._error is not None
+        if usage.output_tokens < self._deltas and (is_aborted or not usage.output_tokens):
+            usage = replace_output_tokens(usage, self._deltas)
+        self.usage = usage
         self._has_ended = True
         for timer in self._timers:
             timer.cancel()
         self._ticket.settle(usage.input_tokens + usage.output_tokens)
-        self._meter(is_aborted=self._is_closed or error is not None)
+        self._meter(is_aborted=is_aborted)
         self._wake()
 
     # ------------------------------------------------------------ inside
@@ -151,7 +179,7 @@ class Answering:
         if self._flight is None or self._flight.seat is not None or self._flight.attempts > 0:
             return
         runner = self._runner
-        doing = f"{runner.state}: {runner.reason} ({runner.progress:.0%})" if runner.state != "ready" else "busy"
+        doing = f"{runner.state}: {public_reason(runner.reason)} ({runner.progress:.0%})" if runner.state != "ready" else "busy"
         self._give_up(
             Unavailable(
                 f"'{self.served.name}' had no replica free within {seconds:.0f} s; it is {doing}. Try again shortly.", retry_after_seconds=5
@@ -166,7 +194,7 @@ class Answering:
             self._wake()
 
     async def _change(self) -> None:
-        if self._wakeup is None:
+        if self._wakeup is None or self._wakeup.done():  # done: whoever waited for it before was cancelled
             self._wakeup = asyncio.get_running_loop().create_future()
         await self._wakeup
 
@@ -178,8 +206,11 @@ class Answering:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    runner: Runner
+    """What a name meant to a project a moment ago, or why nothing; a refusal holds only until something is written."""
+
+    answer: Runner | YunmoError
     until: float
+    writes: int
 
 
 class Inference:
@@ -190,7 +221,7 @@ class Inference:
         self._tenancy = tenancy
         self._request_seconds = request_seconds
         self._cold_wait_seconds = cold_wait_seconds
-        self._known: dict[tuple[str, str], _Known] = {}
+        self._known: dict[tuple[str, bool, str], _Known] = {}
 
     async def find(self, principal: Principal, model: str) -> Served:
         """What answers to this name. Raises ModelNotFound, or the reason why the model cannot be served."""
@@ -214,7 +245,7 @@ class Inference:
         try:
             runner.wake()
             answering.start(deadline_seconds or self._request_seconds, self._cold_wait_seconds)
-        except YunmoError:
+        except BaseException:
             ticket.settle(0)
             raise
         return answering
@@ -227,23 +258,57 @@ class Inference:
 
     async def _named(self, principal: Principal, model: str) -> Runner:
         runner = self._deployments.get(model)
-        if runner is not None and self._deployments.is_visible(principal, runner.spec):
+        if runner is not None and not self._deployments.is_visible(principal, runner.spec):
+            runner = None
+        if runner is not None and not runner.spec.is_gated:
             return runner
-        known = self._known.get((principal.project, model))
-        if known is not None and known.until > time.monotonic() and not known.runner.ended.is_set():
-            return known.runner
-        reader = replace(principal, scopes=principal.scopes | {"read"}) if principal.may("infer") else principal
+        name = (principal.project, principal.is_admin, model)
+        known = self._recall(name)
+        if known is not None and runner in {None, known} and self._deployments.is_visible(principal, known.spec):
+            return known
+        writes = self._deployments.writes
         try:
-            runner = await self._deployments.find_or_deploy(reader, model)
+            found = await self._look_up(principal, model, runner)
         except (RepositoryNotFound, RevisionNotFound) as error:
-            raise ModelNotFound(
-                f"There is no model '{model}', or this key may not use it. GET /v1/models lists what there is; push one with 'yunmo push'.",
-                param="model",
-            ) from error
-        if len(self._known) > 10_000:
-            self._known.clear()
-        self._known[(principal.project, model)] = _Known(runner, time.monotonic() + _ALIAS_SECONDS)
+            self._remember(name, _not_found(model), writes)
+            raise _not_found(model) from error
+        except Gated as error:
+            self._remember(name, copy(error), writes)
+            raise
+        self._remember(name, found, writes)
+        return found
+
+    async def _look_up(self, principal: Principal, model: str, runner: Runner | None) -> Runner:
+        reader = replace(principal, scopes=principal.scopes | {"read"}) if principal.may("infer") else principal
+        if runner is None:
+            return await self._deployments.find_or_deploy(reader, model)
+        await self._deployments.check_access(reader, runner.spec)
         return runner
+
+    def _recall(self, name: tuple[str, bool, str]) -> Runner | None:
+        """What the name led to a moment ago. Raises the refusal, if it was refused."""
+        known = self._known.get(name)
+        if known is None or known.until <= time.monotonic():
+            return None
+        if isinstance(known.answer, YunmoError):
+            if known.writes == self._deployments.writes:
+                raise copy(known.answer)
+            return None
+        return known.answer if self._deployments.get(known.answer.spec.name) is known.answer else None
+
+    def _remember(self, name: tuple[str, bool, str], answer: Runner | YunmoError, writes: int) -> None:
+        if len(name[2]) > _NAME_CHARACTERS:
+            return
+        if len(self._known) >= _NAMES_KEPT:
+            self._known.clear()
+        self._known[name] = _Known(answer, time.monotonic() + _ALIAS_SECONDS, writes)
+
+
+def _not_found(model: str) -> ModelNotFound:
+    return ModelNotFound(
+        f"There is no model '{model}', or this key may not use it. GET /v1/models lists what there is; push one with 'yunmo push'.",
+        param="model",
+    )
 
 
 def served_of(runner: Runner) -> Served:

@@ -32,13 +32,20 @@ class MemoryBudget:
     def used_bytes(self) -> int:
         return sum(claim.size for claim in self._claims)
 
-    def check(self, name: str, size: int) -> None:
-        """Raise Unavailable when this can never fit."""
-        if size > self.total_bytes:
+    def check(self, name: str, size: int, replicas: int = 1) -> None:
+        """Raise Unavailable when so many replicas of this size can never fit."""
+        if size * replicas <= self.total_bytes:
+            return
+        total = f"all models together may use {self.total_bytes // _MIB} MiB (setting serving.memory_bytes)"
+        if size <= self.total_bytes:
             raise Unavailable(
-                f"'{name}' needs about {size // _MIB} MiB of memory, and all models together may use {self.total_bytes // _MIB} MiB "
-                "(setting serving.memory_bytes). Choose a smaller model or a quantised one, or give Yunmo more memory."
+                f"{replicas} replicas of '{name}' need about {replicas} x {size // _MIB} = {replicas * size // _MIB} MiB of memory, and {total}. "
+                f"At most {self.total_bytes // size} fit; choose fewer, or give Yunmo more memory."
             )
+        raise Unavailable(
+            f"'{name}' needs about {size // _MIB} MiB of memory, and {total}. "
+            "Choose a smaller model or a quantised one, or give Yunmo more memory."
+        )
 
     async def take(self, claim: Claim, timeout_seconds: float) -> None:
         """Hold the claim's bytes, evicting idle models if need be. Raises Unavailable when there is no room in time."""
@@ -53,6 +60,18 @@ class MemoryBudget:
                 f"busy or pinned models ({holders}). Undeploy or unpin one, or try again later.",
                 retry_after_seconds=30,
             ) from error
+
+    def take_free(self, claim: Claim) -> bool:
+        """Hold the claim's bytes if nobody has to give way for them."""
+        if self.used_bytes + claim.size > self.total_bytes:
+            return False
+        self._claims.add(claim)
+        return True
+
+    def shortage(self, size: int) -> str:
+        """Why there is no room for a claim of this size, for people."""
+        free = max(0, self.total_bytes - self.used_bytes)
+        return f"the next needs {size // _MIB} MiB of memory, and {free // _MIB} of {self.total_bytes // _MIB} MiB are free"
 
     async def release(self, claim: Claim) -> None:
         """Give the bytes back; harmless when they have been already."""

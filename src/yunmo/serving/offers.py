@@ -1,4 +1,4 @@
-"""Chooses the engine and the plan for a model among what the installed engines offer."""
+"""The ways in which the installed engines offer to serve a model."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,35 +6,73 @@ from collections.abc import Sequence
 import msgspec
 
 from yunmo.core.engine import EngineKind, Hardware, ModelDescription, Offer, Plan
-from yunmo.core.errors import InvalidRequest, Unavailable, Unsupported
+from yunmo.core.errors import InvalidRequest, Unavailable, Unsupported, YunmoError
 from yunmo.core.tasks import TASKS
+
+AIM = "aim"
+"""The option that tells calibration what to look for; no engine sees it."""
+
+WITHOUT = "without"
+"""The option that names what the deployment's clients never ask for, so that engines which lack it may be chosen; no engine sees it."""
+
+_DEDICATED = 50
+"""From this preference on, an engine is worth trying beside another one; the general engine is not."""
 
 _PLAN_FIELDS = frozenset(Plan.__struct_fields__)
 
 
-def choose(model: ModelDescription, hardware: Hardware, kinds: dict[str, EngineKind], options: dict[str, object]) -> Offer:
-    """The best offer, with the deployment's options applied to its plan.
+def offers(model: ModelDescription, hardware: Hardware, kinds: dict[str, EngineKind], options: dict[str, object]) -> list[Offer]:
+    """Every way to serve the model's task with the deployment's options, the safest first, fallbacks last; never empty.
 
     Raises InvalidRequest for a model that no engine may run (with the way to mend it) or for an unknown option,
     Unavailable when the engine it needs is not installed, Unsupported when no engine knows it.
     """
     wanted = options.get("engine")
-    if wanted is not None and wanted not in kinds:
+    if wanted is not None and (not isinstance(wanted, str) or wanted not in kinds):
         raise InvalidRequest(f"There is no engine '{wanted}'; there are: {', '.join(kinds)}.", param="engine")
     asked = [kinds[str(wanted)]] if wanted is not None else list(kinds.values())
-    offers = [offer for kind in asked if (offer := kind.offer(model, hardware)) is not None]
-    usable = [offer for offer in offers if offer.problem is None and offer.missing is None]
-    if usable:
-        best = max(usable, key=lambda offer: offer.preference)
-        return _with_plan(best, apply_options(best.plan, options))
-    missing = sorted((offer for offer in offers if offer.problem is None), key=lambda offer: -offer.preference)
+    made = [offer for kind in asked if (offer := kind.offer(model, hardware)) is not None]
+    usable = sorted((offer for offer in made if offer.problem is None and offer.missing is None), key=lambda offer: -offer.preference)
+    if not usable:
+        raise _why_not(model, made)
+    forgone = _forgone(options)
+    usable = [offer for offer in usable if wanted is not None or forgone.issuperset(offer.lacks)] or usable
+    best = usable[0]
+    rivals = [offer for offer in usable if offer is best or (offer.preference >= _DEDICATED and offer.tasks[0] == best.tasks[0])]
+    every = [each for offer in rivals for each in (offer, *offer.alternatives)]
+    every += [dataclasses.replace(offer, is_fallback=True) for offer in usable if offer not in rivals and offer.tasks[0] == best.tasks[0]]
+    with_options = [offer for each in every if (offer := _with_options(each, kinds[each.engine], options, is_first=each is every[0]))]
+    return [offer for index, offer in enumerate(with_options) if all(offer.plan != earlier.plan for earlier in with_options[:index])]
+
+
+def _with_options(offer: Offer, kind: EngineKind, options: dict[str, object], *, is_first: bool) -> Offer | None:
+    """The offer with the deployment's options; None for another engine's, or another way, that cannot have them."""
+    try:
+        changed = _with_plan(offer, apply_options(offer.plan, options))
+        kind.check(changed.plan)
+    except InvalidRequest:
+        if is_first:
+            raise
+        return None
+    return changed
+
+
+def _forgone(options: dict[str, object]) -> set[str]:
+    named = options.get(WITHOUT, [])
+    if not isinstance(named, Sequence) or isinstance(named, str):
+        raise InvalidRequest(f"The option '{WITHOUT}' is a list of what your clients never ask for: tools, seed …", param=WITHOUT)
+    return set(map(str, named))
+
+
+def _why_not(model: ModelDescription, made: Sequence[Offer]) -> YunmoError:
+    missing = sorted((offer for offer in made if offer.problem is None), key=lambda offer: -offer.preference)
     if missing:
-        raise Unavailable(f"'{model.repository}' needs an engine that is not installed: {missing[0].missing}")
-    problems = sorted(offers, key=lambda offer: -offer.preference)
+        return Unavailable(f"'{model.repository}' needs an engine that is not installed: {missing[0].missing}")
+    problems = sorted(made, key=lambda offer: -offer.preference)
     if problems:
-        raise InvalidRequest(f"'{model.repository}' cannot be served: {problems[0].problem}")
+        return InvalidRequest(f"'{model.repository}' cannot be served: {problems[0].problem}")
     found = ", ".join(model.architectures) or model.library_name or "no config.json, no GGUF file"
-    raise Unsupported(
+    return Unsupported(
         f"No engine here knows '{model.repository}' ({found}). A model needs safetensors with config.json, a GGUF file, or a CTranslate2 directory."
     )
 
@@ -42,10 +80,11 @@ def choose(model: ModelDescription, hardware: Hardware, kinds: dict[str, EngineK
 def apply_options(plan: Plan, options: dict[str, object]) -> Plan:
     """The plan with a deployment's options: the plan's own fields, anything else goes to the engine."""
     fields = {name: value for name, value in options.items() if name in _PLAN_FIELDS and name not in {"engine", "options"}}
-    extra = {name: value for name, value in options.items() if name not in _PLAN_FIELDS}
-    given = options.get("options")
-    if isinstance(given, dict):
-        extra |= given
+    extra = {name: value for name, value in options.items() if name not in _PLAN_FIELDS and name not in {AIM, WITHOUT}}
+    given = options.get("options", {})
+    if not isinstance(given, dict):
+        raise InvalidRequest("'options' within the options must be an object: the engine's own options by name.", param="options")
+    extra |= given
     merged = msgspec.to_builtins(plan) | fields | {"options": {**plan.options, **extra}}
     try:
         return msgspec.convert(merged, Plan)

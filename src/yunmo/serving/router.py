@@ -64,6 +64,10 @@ class Flight:
     is_cancelled: bool = False
     has_started: bool = False
     since: float = 0.0
+    usage: Usage = field(default_factory=Usage)
+
+    def spent(self, usage: Usage) -> None:
+        self.usage = usage
 
     def chunk(self, output: Output) -> None:
         self.has_started = True
@@ -215,15 +219,15 @@ class Router:
         return best
 
     def _board(self, flight: Flight, seat: Seat) -> None:
+        flight.number = seat.worker.submit(flight.request, flight)
         flight.seat = seat
         flight.attempts += 1
         flight.since = time.monotonic()
         seat.flights.add(flight)
-        flight.number = seat.worker.submit(flight.request, flight)
 
     def _after_crash(self, flight: Flight, *, is_guilty: bool, makes_suspects: bool) -> None:
         if flight.is_cancelled:
-            flight.sink.end(Usage(), None)
+            flight.sink.end(flight.usage, None)
         elif is_guilty:
             self._remember_poison(flight.request)
             flight.sink.end(
@@ -231,7 +235,7 @@ class Router:
                 PoisonRequest("This request crashed its model twice. It is not tried again; please report it to whoever runs the model."),
             )
         elif flight.has_started:
-            flight.sink.end(Usage(), EngineFailed("The model's process died in the middle of this answer. Send the request again."))
+            flight.sink.end(flight.usage, EngineFailed("The model's process died in the middle of this answer. Send the request again."))
         elif makes_suspects:
             flight.is_suspect = True
             self._suspects.appendleft(flight)

@@ -3,62 +3,30 @@
 import asyncio
 import collections
 import time
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
 
 import structlog
 
-from yunmo.core.engine import Hardware, ModelDescription, Offer
+from yunmo.core.engine import Offer
 from yunmo.core.errors import EngineFailed, Unavailable, YunmoError
 from yunmo.runtime.link import WorkerSpec
-from yunmo.runtime.placement.placement import Placed, Placement
-from yunmo.serving.memory import Claim, MemoryBudget
+from yunmo.runtime.placement.placement import Placed
+from yunmo.serving.ending import log_tail, unless
+from yunmo.serving.memory import Claim
 from yunmo.serving.router import Router, Seat
-from yunmo.serving.specification import DeploymentSpec, DeploymentView, ReplicaView, State
+from yunmo.serving.specification import DeploymentSpec, DeploymentView, ReplicaView, State, public_reason
+from yunmo.serving.world import World
 
 _MIB = 1024 * 1024
 _ATTEMPTS = 5
 _BACKOFF_LIMIT_SECONDS = 60.0
 _RETRY_FAILED_SECONDS = 60.0
+_ROOM_SECONDS = 10.0
+"""How often a deployment with too few replicas looks for room for the next."""
 _HEALTHY_SECONDS = 30.0
-_LOG_TAIL_BYTES = 8192
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long things may take, in seconds (settings `serving`)."""
-
-    idle: float
-    cold_wait: float
-    drain: float
-    hang: float
-
-
-class Models(Protocol):
-    """Where runners get models from (the hub, and the built-in echo)."""
-
-    async def describe(self, spec: DeploymentSpec) -> ModelDescription: ...
-
-    async def lay_out(self, spec: DeploymentSpec, files: tuple[str, ...], directory: Path) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """What every runner works with."""
-
-    models: Models
-    placement: Placement
-    memory: MemoryBudget
-    hardware: Hardware
-    choose: Callable[[ModelDescription, DeploymentSpec], Offer]
-    cache: Path
-    logs: Path
-    patience: Patience
-    queue_limit: int
 
 
 @dataclass(slots=True, eq=False)
@@ -68,6 +36,9 @@ class _Replica:
     claim: Claim
     watch: "asyncio.Task[None]"
     offer: Offer
+
+    def serves(self, spec: DeploymentSpec, offer: Offer) -> bool:
+        return self.seat.revision == spec.revision and self.offer.plan == offer.plan
 
 
 class Runner:
@@ -80,7 +51,7 @@ class Runner:
         self.router.on_idle = self._on_idle
         self.offer: Offer | None = None
         self.pipeline_tag: str | None = None
-        self.state: State = "pending"
+        self.state: State = "pending" if spec.is_pinned else "idle"
         self.reason = ""
         self.progress = 0.0
         self.restarts = 0
@@ -88,12 +59,15 @@ class Runner:
         self._world = world
         self._replicas: dict[Seat, _Replica] = {}
         self._changed = asyncio.Event()
-        self._is_awake = spec.is_pinned
+        self.is_awake = spec.is_pinned
+        self.withdrawn = ""
+        self._looking_for_room: asyncio.Task[None] | None = None
         self._ending = asyncio.Event()
         self._failed_at = 0.0
         self._attempts = 0
         self._recent: collections.deque[float] = collections.deque(maxlen=8)
         self._group: asyncio.TaskGroup | None = None
+        self._in_hand = spec.revision
         self._stopping: set[asyncio.Task[None]] = set()
         self.ended = asyncio.Event()
 
@@ -102,12 +76,16 @@ class Runner:
     def wake(self) -> None:
         """A request is there: load the model if it is not loaded. Raises Unavailable when loading has failed."""
         self.last_used = time.time()
+        if self.withdrawn:
+            raise Unavailable(f"'{self.spec.name}' cannot answer: {self.withdrawn}")
         if self.state == "failed":
             if time.monotonic() - self._failed_at < _RETRY_FAILED_SECONDS:
-                raise Unavailable(f"'{self.spec.name}' cannot answer: {self.reason}", retry_after_seconds=_RETRY_FAILED_SECONDS)
+                reason = public_reason(self.reason)
+                raise Unavailable(f"'{self.spec.name}' cannot answer: {reason}", retry_after_seconds=_RETRY_FAILED_SECONDS)
             self._set("pending", "")
-        if not self._is_awake:
-            self._is_awake = True
+        if not self.is_awake:
+            self.is_awake = True
+            self._set("pending", "")
             self._changed.set()
 
     def change(self, spec: DeploymentSpec) -> None:
@@ -115,10 +93,38 @@ class Runner:
         self.spec = spec
         self.ceilings = spec.ceilings()
         self._attempts = 0
-        self._is_awake = self._is_awake or spec.is_pinned
+        self.withdrawn = ""
+        self.is_awake = self.is_awake or spec.is_pinned
         if self.state == "failed":
-            self._set("pending", "")
+            self._set("pending" if self.is_awake else "idle", "")
         self._changed.set()
+
+    def withdraw(self, reason: str) -> None:
+        """What the deployment serves is gone: answer nothing more until `change`."""
+        self.withdrawn = reason
+        self.is_awake = False
+        self._set("failed", reason)
+        self._changed.set()
+
+    def reconsider(self) -> None:
+        """The best plan may be another by now."""
+        self._changed.set()
+
+    async def lay_out(self, spec: DeploymentSpec, offer: Offer) -> None:
+        """Put the files where this offer's workers look for them."""
+        await self._world.models.lay_out(spec, offer.files, self._directory(spec))
+
+    def worker_spec(self, spec: DeploymentSpec, offer: Offer) -> WorkerSpec:
+        """What a worker needs to run the deployment's model by this offer."""
+        return WorkerSpec(
+            name=spec.name,
+            engine=offer.engine,
+            directory=self._directory(spec),
+            derived=self._world.cache / "derived" / spec.revision / offer.engine,
+            plan=offer.plan,
+            log=self.log_path(),
+            memory_limit_bytes=2 * offer.memory_bytes + 2048 * _MIB,
+        )
 
     async def end(self) -> None:
         """Finish what is in work, stop every replica, and let `run` return."""
@@ -148,10 +154,15 @@ class Runner:
             waiting=self.router.waiting,
             is_pinned=self.spec.is_pinned,
             is_automatic=self.spec.is_automatic,
+            limits=self.ceilings,
             created=self.spec.created,
             last_used=None if self.last_used is None else datetime.fromtimestamp(self.last_used, UTC),
             restarts=self.restarts,
         )
+
+    def revisions(self) -> set[str]:
+        """The revisions whose files are wanted, being loaded or in use."""
+        return {self.spec.revision, self._in_hand, *(seat.revision for seat in self._replicas)}
 
     def log_path(self) -> Path:
         """Where the workers' output goes."""
@@ -166,8 +177,8 @@ class Runner:
                 self._group = group
                 while not self._ending.is_set():
                     self._changed.clear()
-                    await self._unless_ending(self._reconcile())
-                    await self._unless_ending(self._wait())
+                    await unless(self._ending, self._reconcile())
+                    await unless(self._ending, self._wait())
                 self._set("draining", "")
                 await self._stop_all()
         finally:
@@ -177,18 +188,6 @@ class Runner:
                 await self._world.memory.release(replica.claim)
             self.ended.set()
 
-    async def _unless_ending(self, step: Coroutine[None, None, None]) -> None:
-        work, ending = asyncio.ensure_future(step), asyncio.ensure_future(self._ending.wait())
-        waits: set[asyncio.Future[Any]] = {work, ending}
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            ending.cancel()
-            work.cancel()
-            await asyncio.wait({work})
-        if not work.cancelled():
-            work.result()
-
     async def _wait(self) -> None:
         idle_for = time.monotonic() - self.router.last_used
         timeout = max(0.05, self._world.patience.idle - idle_for) if self._replicas else None
@@ -197,12 +196,14 @@ class Runner:
                 await self._changed.wait()
         except TimeoutError:
             if not self.spec.is_pinned and self._is_unused() and time.monotonic() - self.router.last_used >= self._world.patience.idle:
-                self._is_awake = False
+                self.is_awake = False
 
     async def _reconcile(self) -> None:
-        if not self._is_awake:
+        if not self.is_awake:
             await self._stop_all()
-            if self.state not in {"failed", "pending"}:
+            if self.withdrawn:
+                self._set("failed", self.withdrawn)
+            elif not self.is_awake and self.state not in {"failed", "idle"}:
                 self._set("idle", "")
             return
         try:
@@ -212,39 +213,57 @@ class Runner:
 
     async def _bring_up(self) -> None:
         spec = self.spec
-        current = [seat for seat in self._replicas if seat.revision == spec.revision and not seat.is_draining]
-        if len(current) < spec.replicas or self.offer is None:
-            description, offer = await self._prepare(spec)
-            self.pipeline_tag = description.pipeline_tag
-            while len(current) < spec.replicas and spec is self.spec and not self._ending.is_set():
-                current.append(await self._start(spec, offer))
-                self._set("ready", "")
-        for seat in list(self._replicas):
-            if seat.revision != spec.revision or (seat in current[spec.replicas :]):
-                self.router.drain(seat)
-        if current:
-            self._set("ready", "")
-
-    async def _prepare(self, spec: DeploymentSpec) -> tuple[ModelDescription, Offer]:
+        self._in_hand = spec.revision
         self._say("preparing", "reading the model's description", 0.0)
         description = await self._world.models.describe(spec)
-        offer = self._world.choose(description, spec)
-        self._world.memory.check(spec.name, offer.memory_bytes)
-        self._say("preparing", "laying out the model's files", 0.1)
-        await self._world.models.lay_out(spec, offer.files, self._directory(spec))
-        return description, offer
+        offers = self._world.offers(description, spec)
+        offer = await self._world.calibrations.settle(spec, offers)
+        self.pipeline_tag = description.pipeline_tag
+        current = [seat for seat, replica in self._replicas.items() if replica.serves(spec, offer) and not seat.is_draining]
+        if len(current) < spec.replicas:
+            self._world.memory.check(spec.name, offer.memory_bytes)
+            self._say("preparing", "laying out the model's files", 0.1)
+            await self.lay_out(spec, offer)
+            await self._add_replicas(spec, offer, current)
+        for seat in list(self._replicas):
+            if seat not in current[: spec.replicas]:
+                self.router.drain(seat)
+        if current and self.is_awake:
+            self._set("ready", self._shortage(spec, offer, len(current)))
+            self._world.calibrations.is_up(self, description, offers)
 
-    async def _start(self, spec: DeploymentSpec, offer: Offer) -> Seat:
-        claim = Claim(spec.name, offer.memory_bytes, lambda: self.router.last_used, self._may_be_evicted, self._evict)
-        self._say("loading", "waiting for memory", 0.15)
-        await self._world.memory.take(claim, self._world.patience.cold_wait)
+    async def _add_replicas(self, spec: DeploymentSpec, offer: Offer, current: list[Seat]) -> None:
+        """Start what is missing. The first makes other models give way if need be, the others take the room there is."""
+        while len(current) < spec.replicas and spec is self.spec and self.is_awake and not self._ending.is_set():
+            claim = Claim(spec.name, offer.memory_bytes, lambda: self.router.last_used, self._may_be_evicted, self._evict)
+            if not current:
+                self._say("loading", "waiting for memory", 0.15)
+                await self._world.memory.take(claim, self._world.patience.cold_wait)
+            elif not self._world.memory.take_free(claim):
+                return
+            try:
+                current.append(await self._start(spec, offer, claim))
+            except EngineFailed:
+                self._world.calibrations.distrust(spec, offer)
+                raise
+            self._set("ready", f"{len(current)} of {spec.replicas} replicas are up" if len(current) < spec.replicas else "")
+
+    def _shortage(self, spec: DeploymentSpec, offer: Offer, count: int) -> str:
+        """Why there are fewer replicas than wanted, if so; and have another look for room after a while."""
+        if count >= spec.replicas or spec is not self.spec:
+            return ""
+        if self._group is not None and (self._looking_for_room is None or self._looking_for_room.done()):
+            self._looking_for_room = self._group.create_task(self._change_after(_ROOM_SECONDS))
+        return f"{count} of {spec.replicas} replicas are up: {self._world.memory.shortage(offer.memory_bytes)}"
+
+    async def _start(self, spec: DeploymentSpec, offer: Offer, claim: Claim) -> Seat:
         placed: Placed | None = None
         try:
             self._say("loading", f"starting the {offer.engine} engine", 0.2)
             placed = await self._world.placement.start(
-                self._worker_spec(spec, offer), lambda step, share: self._say("loading", step, 0.2 + 0.8 * share)
+                self.worker_spec(spec, offer), lambda step, share: self._say("loading", step, 0.2 + 0.8 * share)
             )
-            await placed.worker.load(self._worker_spec(spec, offer))
+            await placed.worker.load(self.worker_spec(spec, offer))
         except BaseException:
             if placed is not None:
                 await placed.stop(1)
@@ -295,7 +314,7 @@ class Runner:
 
     async def _after_failure(self, error: YunmoError) -> None:
         self._attempts += 1
-        reason = error.message + self._log_tail(error)
+        reason = error.message + (log_tail(self.log_path()) if isinstance(error, EngineFailed) else "")
         is_final = not isinstance(error, EngineFailed) or self._attempts >= _ATTEMPTS
         _log.warning("deployment_failed", deployment=self.spec.name, reason=error.message, attempt=self._attempts, final=is_final)
         if self._replicas:
@@ -304,10 +323,12 @@ class Runner:
         if is_final:
             self._attempts = 0
             self._failed_at = time.monotonic()
-            self._is_awake = False
+            self.is_awake = False
             self._set("failed", reason)
             self.router.fail_waiting(
-                Unavailable(f"'{self.spec.name}' cannot answer: {error.message}", retry_after_seconds=error.retry_after_seconds)
+                Unavailable(
+                    f"'{self.spec.name}' cannot answer: {public_reason(error.message)}", retry_after_seconds=error.retry_after_seconds
+                )
             )
             return
         delay = min(_BACKOFF_LIMIT_SECONDS, 2.0 ** (self._attempts - 1))
@@ -329,9 +350,11 @@ class Runner:
 
     async def _evict(self) -> None:
         _log.info("deployment_evicted", deployment=self.spec.name)
-        self._is_awake = False
+        self.is_awake = False
+        self._changed.set()
         await self._stop_all()
-        self._set("idle", "unloaded to make room for another model; the next request loads it again")
+        if not self.is_awake:
+            self._set("idle", "unloaded to make room for another model; the next request loads it again")
 
     def _on_idle(self, seat: Seat) -> None:
         replica = self._replicas.pop(seat, None)
@@ -365,17 +388,6 @@ class Runner:
     def _directory(self, spec: DeploymentSpec) -> Path:
         return self._world.cache / "models" / spec.revision
 
-    def _worker_spec(self, spec: DeploymentSpec, offer: Offer) -> WorkerSpec:
-        return WorkerSpec(
-            name=spec.name,
-            engine=offer.engine,
-            directory=self._directory(spec),
-            derived=self._world.cache / "derived" / spec.revision / offer.engine,
-            plan=offer.plan,
-            log=self.log_path(),
-            memory_limit_bytes=2 * offer.memory_bytes + 2048 * _MIB,
-        )
-
     def _say(self, state: State, step: str, share: float) -> None:
         """Report progress, unless replicas of another revision serve meanwhile."""
         self.progress = share
@@ -385,12 +397,3 @@ class Runner:
     def _set(self, state: State, reason: str) -> None:
         self.state, self.reason = state, reason
         self.progress = 1.0 if state == "ready" else 0.0
-
-    def _log_tail(self, error: YunmoError) -> str:
-        path = self.log_path()
-        if not isinstance(error, EngineFailed) or not path.exists():
-            return ""
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _LOG_TAIL_BYTES))
-            lines = file.read().decode(errors="replace").splitlines()[-10:]
-        return "\nThe end of its log ('yunmo logs' shows all):\n" + "\n".join(lines) if lines else ""

@@ -1,15 +1,20 @@
 """What a deployment is to be, and what it is at the moment."""
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from yunmo.core.engine import Plan
 from yunmo.core.identity import Limits
 
 State = Literal["pending", "preparing", "loading", "ready", "idle", "failed", "draining"]
+
+_PATH = re.compile(r"(?<![\w/:.)\]])/[^\s/'\"`()]+/[^\s'\"`()]+")
+"""An absolute path of two parts at least. A repository's name and an address have something before their first slash."""
 
 ECHO = "echo"
 """The repository name of the built-in echo model, which has no repository."""
@@ -20,7 +25,8 @@ class DeploymentSpec:
     """A wanted deployment.
 
     `branch` is followed: its new commits are rolled out. None pins `revision`. `options` may choose the engine
-    (`{"engine": "onnx"}`) and change fields of its plan (`{"precision": "int8", "slots": 4}`).
+    (`{"engine": "onnx"}`) and change fields of its plan (`{"precision": "int8", "slots": 4}`). `is_private` and `is_gated` are
+    the repository's, looked up again and again.
     """
 
     name: str
@@ -32,6 +38,7 @@ class DeploymentSpec:
     replicas: int = 1
     is_pinned: bool = False
     is_private: bool = False
+    is_gated: bool = False
     is_automatic: bool = False
     options: dict[str, Any] = field(default_factory=dict)
     limits: dict[str, int | None] = field(default_factory=dict)
@@ -50,29 +57,51 @@ class ReplicaView(msgspec.Struct, frozen=True):
     resident_bytes: int
 
 
-class DeploymentView(msgspec.Struct, frozen=True):
-    """A deployment as people see it: what is wanted, the state with its reason, how far loading is."""
+class DeploymentView(msgspec.Struct, frozen=True, kw_only=True):
+    """A deployment as people see it: what answers under the name, and whether it does.
+
+    How it is run and what it costs (the optional fields) is for its project and the operator.
+    """
 
     name: str
-    project: str
     repository: str
     revision: str
-    branch: str | None
     state: State
     reason: str
     progress: float
     engine: str | None
     tasks: tuple[str, ...]
-    plan: Plan | None
-    replicas_wanted: int
-    replicas: tuple[ReplicaView, ...]
-    memory_bytes: int
-    waiting: int
-    is_pinned: bool
-    is_automatic: bool
-    created: datetime
-    last_used: datetime | None
-    restarts: int
+    project: str | UnsetType = UNSET
+    branch: str | UnsetType | None = UNSET
+    plan: Plan | UnsetType | None = UNSET
+    replicas_wanted: int | UnsetType = UNSET
+    replicas: tuple[ReplicaView, ...] | UnsetType = UNSET
+    memory_bytes: int | UnsetType = UNSET
+    waiting: int | UnsetType = UNSET
+    is_pinned: bool | UnsetType = UNSET
+    is_automatic: bool | UnsetType = UNSET
+    limits: Limits | UnsetType = UNSET
+    created: datetime | UnsetType = UNSET
+    last_used: datetime | UnsetType | None = UNSET
+    restarts: int | UnsetType = UNSET
+
+    def for_strangers(self) -> "DeploymentView":
+        """What the keys of other projects may see that may call it."""
+        return DeploymentView(
+            name=self.name,
+            repository=self.repository,
+            revision=self.revision,
+            state=self.state,
+            reason=public_reason(self.reason),
+            progress=self.progress,
+            engine=self.engine,
+            tasks=self.tasks,
+        )
+
+
+def public_reason(reason: str) -> str:
+    """The reason's first line (the rest is of the log), without this machine's paths."""
+    return _PATH.sub("(a file of the server)", reason.partition("\n")[0])
 
 
 class Served(msgspec.Struct, frozen=True):

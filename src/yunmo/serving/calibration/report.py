@@ -1,0 +1,72 @@
+"""What a calibration found: every plan that was tried, how fast it was, how far its answers were from the reference's."""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from yunmo.core.engine import Plan
+
+Aim = Literal["throughput", "latency"]
+AIMS: tuple[Aim, ...] = ("throughput", "latency")
+
+Verdict = Literal["fit", "drifted", "failed", "untried"]
+
+
+class Drift(msgspec.Struct, frozen=True):
+    """How far a plan's answers are from the reference's, over `samples` inputs.
+
+    `agreement` is the share of equal answers: same best label, same entity per token, same generated text up to the first
+    difference; for vectors the mean cosine. `error` is the relative L2 error of mean-centred logits, or the mean difference of
+    scores; for vectors one minus the smallest cosine.
+    """
+
+    agreement: float
+    error: float
+    samples: int
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """How fast a plan is: `per_second` with all its slots in use (texts, or tokens written), `p50_ms` of one request alone."""
+
+    per_second: float
+    p50_ms: float
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """One plan that was tried, or why it was not. The first of a calibration is the reference."""
+
+    plan: Plan
+    verdict: Verdict
+    reason: str = ""
+    memory_bytes: int = 0
+    resident_bytes: int = 0
+    load_seconds: float = 0.0
+    pace: Pace | None = None
+    drift: Drift | None = None
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """All trials of one revision on one kind of machine. `unit` is what `per_second` counts."""
+
+    repository: str
+    revision: str
+    task: str
+    unit: str
+    trials: tuple[Trial, ...]
+    fingerprint: str
+    at: datetime
+    took_seconds: float
+    is_complete: bool = True
+
+
+class CalibrationView(msgspec.Struct, frozen=True, kw_only=True):
+    """A deployment's calibration as people see it: whether one is at work, what it found, what serves because of it."""
+
+    name: str
+    state: Literal["none", "running", "done", "failed"]
+    step: str
+    progress: float
+    aim: Aim
+    chosen: Plan | None
+    calibration: Calibration | None

@@ -1,0 +1,59 @@
+"""Which offer serves: the calibrated one, else the safest, else what there is to fall back on."""
+
+import datetime as dt
+
+import pytest
+
+from yunmo.core.engine import Hardware, ModelDescription, Offer, Plan
+from yunmo.core.errors import InvalidRequest
+from yunmo.runtime.placement.process import ProcessPlacement
+from yunmo.serving.calibration.calibrations import Calibrations, Habits
+from yunmo.serving.memory import MemoryBudget
+from yunmo.serving.specification import DeploymentSpec
+
+SAFEST, OTHER = (
+    Offer(engine="echo", tasks=("chat",), plan=Plan(engine="echo", precision=precision), memory_bytes=1, preference=70)
+    for precision in ("F16", "Q8_0")
+)
+FALLBACK = Offer(engine="general", tasks=("chat",), plan=Plan(engine="general"), memory_bytes=1, preference=10, is_fallback=True)
+SPEC = DeploymentSpec("talk", "acme", "acme/talk", "0" * 40, dt.datetime(2026, 11, 24, tzinfo=dt.UTC))
+
+
+class NothingKnown:
+    async def find(self, *_key):
+        return None
+
+
+class Runner:
+    spec = SPEC
+
+
+@pytest.fixture
+def calibrations():
+    hardware = Hardware(cores=1, memory_bytes=1 << 30)
+    return Calibrations(
+        NothingKnown(), ProcessPlacement(), MemoryBudget(1), hardware, Habits(is_automatic=True, limit_seconds=60, wait_seconds=60)
+    )
+
+
+async def test_the_safest_serves_until_it_does_not_come_up(calibrations):
+    assert await calibrations.settle(SPEC, [SAFEST, OTHER, FALLBACK]) == SAFEST
+    calibrations.distrust(SPEC, SAFEST)
+    assert await calibrations.settle(SPEC, [SAFEST, OTHER, FALLBACK]) == FALLBACK
+    calibrations.distrust(SPEC, FALLBACK)
+    assert await calibrations.settle(SPEC, [SAFEST, OTHER, FALLBACK]) == SAFEST
+
+
+async def test_a_plan_that_nobody_has_compared_is_never_fallen_back_on(calibrations):
+    calibrations.distrust(SPEC, SAFEST)
+    assert await calibrations.settle(SPEC, [SAFEST, OTHER]) == SAFEST
+
+
+async def test_a_fallback_is_not_worth_comparing(calibrations):
+    model = ModelDescription("acme/talk", "0" * 40, {})
+    assert await calibrations.settle(SPEC, [SAFEST, FALLBACK]) == SAFEST
+    with pytest.raises(InvalidRequest, match="nothing to calibrate"):
+        calibrations.want(Runner(), model, [SAFEST, FALLBACK], None)
+    calibrations.distrust(SPEC, SAFEST)
+    calibrations.is_up(Runner(), model, [SAFEST, OTHER, FALLBACK])
+    assert calibrations.view(SPEC).state == "none"
