@@ -124,14 +124,14 @@ async def _ours(engine: LlamaCppEngine, options: argparse.Namespace, seed: int) 
 
     async def chat(number: int) -> int:
         sampling = Sampling(max_tokens=options.tokens, logit_bias={str(END_OF_TURN): -100.0})
-        first = True
+        first, written = True, 0
         async for item in engine.stream(Chat(messages=(Message("user", question(number, 2 * seed + 1)),), sampling=sampling)):
             if isinstance(item, Usage):
-                return item.output_tokens
-            if first:
+                written = item.output_tokens
+            elif first:
                 firsts.append(time.perf_counter() - start)
                 first = False
-        return 0
+        return written
 
     counts = await asyncio.gather(*(chat(number) for number in range(options.chats)))
     return round_of(start, processor, sum(counts), firsts)

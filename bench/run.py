@@ -10,7 +10,7 @@ import sys
 
 from harness import RESULTS, ROOT
 
-BENCHMARKS = ("start", "echo_path", "hub_transfer", "chat_http", "classification_http")
+BENCHMARKS = ("start", "cold_start", "echo_path", "hub_transfer", "chat_http", "classification_http", "encoder_fidelity")
 PAGE = ROOT / "docs" / "performance.md"
 
 

@@ -25,6 +25,19 @@ class Answering:
     attempts: int = 1
     is_closed: bool = False
     waits: asyncio.Event | None = None
+    looks: int = 0
+
+    @property
+    def is_ready(self) -> bool:
+        return self.waits is None or self.waits.is_set()
+
+    @property
+    def doing(self) -> str:
+        """Loads a model while somebody watches; it is ready after the second look."""
+        self.looks += 1
+        if self.waits is not None and self.looks == 2:
+            self.waits.set()
+        return f"loading {self.looks}0%"
 
     async def ready(self) -> None:
         if self.waits is not None:

@@ -43,6 +43,7 @@ from yunmo.web.app import App
 from yunmo.web.dialects.openai.dialect import OpenAIDialect
 from yunmo.web.metrics import Metrics
 
+LOOKS_AT_A_COLD_MODEL = 2
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 KEY = "sk-good"
 BLIND_KEY = "sk-without-scopes"
@@ -74,6 +75,9 @@ class Served:
     owner: str = "acme"
 
 
+COLD = {name: Served(name, ("chat", "generate"), state="idle") for name in ("cold", "cold-broken")}
+
+
 @dataclass
 class Answering:
     """An answer that is made chunk by chunk while it is read."""
@@ -86,8 +90,22 @@ class Answering:
     attempts: int = 1
     usage: Usage = field(default_factory=Usage)
     closed: int = 0
+    loaded: asyncio.Event = field(default_factory=asyncio.Event)
+    looks: int = 0
+
+    @property
+    def is_ready(self) -> bool:
+        return self.loaded.is_set()
+
+    @property
+    def doing(self) -> str:
+        self.looks += 1
+        if self.looks == LOOKS_AT_A_COLD_MODEL:
+            self.loaded.set()
+        return f"loading {self.looks}0% exporting\n to ONNX"
 
     async def ready(self) -> None:
+        await self.loaded.wait()
         if self.chunks and isinstance(self.chunks[0], YunmoError):
             raise self.chunks[0]
 
@@ -103,6 +121,7 @@ class Answering:
 
     async def whole(self) -> Output:
         try:
+            await self.ready()
             return fold(self.request, [chunk async for chunk in self])
         finally:
             await self.close()
@@ -112,7 +131,10 @@ class Answering:
 
 
 class EchoInference:
-    """Answers every request with itself; the models `limited-once` and `broken` fail as they are called."""
+    """Answers every request with itself.
+
+    The models `limited-once` and `broken` fail as they are called; `cold…` ones are loaded while somebody watches.
+    """
 
     def __init__(self) -> None:
         tasks = ("chat", "generate", "embed", "classify", "transcribe", "speak")
@@ -125,7 +147,7 @@ class EchoInference:
         self._limited: set[bytes] = set()
 
     async def find(self, _principal: Principal, model: str) -> Served:
-        served = self.served.get(model.partition("@")[0])
+        served = self.served.get(model.partition("@")[0]) or COLD.get(model)
         if served is None:
             raise ModelNotFound(f"There is no model '{model}'.", param="model")
         return served
@@ -146,7 +168,11 @@ class EchoInference:
         chunks, usage = _ECHOES[type(request)](request)
         if served.name == "broken":
             chunks = [*chunks[:2], EngineFailed("The model stopped: out of memory.")]
+        if served.name == "cold-broken":
+            chunks = [EngineFailed("The model stopped: out of memory.")]
         answering = Answering(served, request, [*chunks, *self.extra_chunks], usage, self.rates)
+        if not served.name.startswith("cold"):
+            answering.loaded.set()
         self.begun.append(answering)
         return answering
 

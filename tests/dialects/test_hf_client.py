@@ -157,6 +157,18 @@ async def test_translation(ask):
     assert (reply.translation_text, request.source, request.target) == ("你好", "de", "zh")
 
 
+async def test_a_model_that_rewrites_texts_and_has_no_card_is_asked_by_the_clients_method_alone(cloud, url):
+    cloud.inference.serve("acme/t5", "generate", "translate", "summarize", tag="text2text-generation")
+    cloud.inference.answers["Generate"] = [Choices(choices=(Choice(text="Guten Tag", finish_reason="stop"),))]
+    cloud.inference.answers["Translate"] = [Texts(texts=("Bonjour",))]
+    async with AsyncInferenceClient(model=f"{url}/models/acme/t5", token=KEY) as client:
+        assert (await client.translation("Good day")).translation_text == "Guten Tag"
+        assert (await client.summarization("Good day")).summary_text == "Guten Tag"
+        assert await client.text_generation("Good day") == "Guten Tag"
+        assert (await client.translation("Good day", src_lang="en", tgt_lang="fr")).translation_text == "Bonjour"
+    assert (cloud.inference.asked[-1][1].source, cloud.inference.asked[-1][1].target) == ("en", "fr")
+
+
 async def test_text_generation(ask):
     output = Choices(choices=(Choice(" upon", "stop"),))
     reply, request = await ask("text_generation", "text-generation", output, "Once", max_new_tokens=3, stop=["."])
@@ -175,6 +187,14 @@ async def test_a_streamed_text_generation(ask):
     deltas = [TextDelta(text=" up"), TextDelta(text="on"), TextDelta(finish_reason="stop")]
     reply, _ = await ask("text_generation", "text-generation", deltas, "Once", stream=True)
     assert "".join(reply) == " upon"
+
+
+async def test_a_streamed_text_generation_of_a_model_that_is_loaded_first(ask, cloud):
+    cloud.inference.waits = asyncio.Event()
+    deltas = [TextDelta(text=" upon"), TextDelta(text=" a", finish_reason="length")]
+    reply, _ = await ask("text_generation", "text-generation", deltas, "Once", stream=True)
+    assert "".join(reply) == " upon a"
+    assert cloud.inference.begun[0].looks == 2, "no comment was sent"
 
 
 async def test_a_streamed_text_generation_with_details(ask):

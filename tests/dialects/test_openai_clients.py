@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from openai_double import World
+from openai_double import LOOKS_AT_A_COLD_MODEL, World
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).parent / "openai_clients" / "journey.py"
@@ -56,6 +56,25 @@ async def test_hugging_faces_client_chats_under_the_models_own_address(world):
     program = Path(__file__).parent / "openai_clients" / "hugging_face.py"
     async with _serving(world) as url:
         assert (await _run(Path(sys.executable), program, url))["chat"]
+
+
+async def test_official_clients_take_the_news_of_a_model_that_loads_for_silence(world):
+    program = Path(__file__).parent / "openai_clients" / "cold.py"
+    pythons = [python for python in PYTHONS.values() if python.exists()]
+    async with _serving(world) as url:
+        seen = await asyncio.gather(*(_run(python, program, url) for python in pythons))
+    for each in seen:
+        assert each == {"chat": "You said hello", "completions": "hello and on", "broken": "The model stopped: out of memory."}
+    assert all(answering.looks == LOOKS_AT_A_COLD_MODEL for answering in world.inference.begun), "no stream was a comment's"
+
+
+async def test_hugging_faces_clients_take_the_news_of_a_model_that_loads_for_silence(world):
+    program = Path(__file__).parent / "openai_clients" / "cold_hugging_face.py"
+    pythons = [Path(sys.executable), *(ROOT / ".clients" / f"hub-{version}" / "bin" / "python" for version in ("0.36", "1.5"))]
+    async with _serving(world) as url:
+        seen = await asyncio.gather(*(_run(python, program, url) for python in pythons if python.exists()))
+    assert seen == [{"chat": "You said hello"}] * len(seen)
+    assert all(answering.looks == LOOKS_AT_A_COLD_MODEL for answering in world.inference.begun)
 
 
 @asynccontextmanager

@@ -4,6 +4,9 @@ import asyncio
 import base64
 import datetime as dt
 import json
+import os
+import re
+import signal
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
@@ -13,6 +16,8 @@ import pytest
 from openai_double import events_of
 
 from yunmo.assembly import open_cloud
+from yunmo.core.errors import EngineFailed
+from yunmo.core.tasks import Chat, Message
 from yunmo.serving.specification import DeploymentSpec
 from yunmo.settings import Settings
 from yunmo.web.app import App
@@ -70,9 +75,57 @@ async def test_a_client_that_leaves_frees_the_real_worker(tmp_path):
                 await asyncio.sleep(0.01)
 
 
+async def test_a_cold_stream_tells_how_far_loading_is(tmp_path):
+    async with _cloud(tmp_path, {"tasks": ["chat"], "load_seconds": 5}) as world:
+        reply = await world.client.post(CHAT, json={"model": "talk", "messages": HI, "stream": True})
+        first, *rest = [part for part in reply.text.split("\n\n") if part.startswith(":")]
+        assert all(re.fullmatch(r": loading \d+% loading", comment) for comment in (first, *rest))
+        deltas = [json.loads(event)["choices"][0]["delta"] for event in events_of(reply)[1 + len(rest) : -1]]
+        assert "".join(delta.get("content", "") for delta in deltas) == "hello big world"
+
+
+async def test_a_model_that_takes_too_long_to_load_ends_the_stream_with_an_error_event(tmp_path):
+    async with _cloud(tmp_path, {"tasks": ["chat"], "load_seconds": 60}, cold_wait_seconds=3) as world:
+        reply = await world.client.post(CHAT, json={"model": "talk", "messages": HI, "stream": True})
+        comment, error = events_of(reply)
+        assert (reply.status_code, comment[:9]) == (200, ": loading")
+        assert json.loads(error)["error"]["code"] == "model_unavailable"
+
+
+async def test_what_fails_within_two_seconds_keeps_its_status(tmp_path):
+    async with _cloud(tmp_path, {"tasks": ["chat"], "load_seconds": 60}, cold_wait_seconds=1) as world:
+        reply = await world.client.post(CHAT, json={"model": "talk", "messages": HI, "stream": True})
+        assert (reply.status_code, reply.json()["error"]["code"]) == (503, "model_unavailable")
+
+
+async def test_a_crash_in_the_middle_of_an_answer_is_metered_with_its_prompt(tmp_path):
+    async with _cloud(tmp_path, {"tasks": ["chat"], "delay_seconds": 0.02}) as world:
+        answering = await world.begin(Chat(messages=(Message("user", "word " * 500),)))
+        await answering.ready()
+        os.kill(world.pid(), signal.SIGKILL)
+        with pytest.raises(EngineFailed):
+            await answering.whole()
+        [row] = await world.usage()
+        assert (row.requests, row.aborted, row.input_tokens) == (1, 1, 500)
+        assert 1 <= row.output_tokens < 500
+
+
+async def test_an_answer_that_is_given_up_is_metered_with_its_prompt(tmp_path):
+    async with _cloud(tmp_path, {"tasks": ["chat"], "delay_seconds": 0.02}) as world:
+        answering = await world.begin(Chat(messages=(Message("user", "word " * 500),)))
+        await answering.ready()
+        await answering.close()
+        async with asyncio.timeout(2):
+            while world.outstanding():  # noqa: ASYNC110 - only the view tells
+                await asyncio.sleep(0.01)
+        [row] = await world.usage()
+        assert (row.requests, row.aborted, row.input_tokens) == (1, 1, 500)
+        assert 1 <= row.output_tokens < 500
+
+
 @asynccontextmanager
-async def _cloud(tmp_path, options):
-    async with open_cloud(Settings(data=tmp_path)) as (cloud, key):
+async def _cloud(tmp_path, options, **serving):
+    async with open_cloud(Settings(data=tmp_path, serving=serving)) as (cloud, key):
         admin = await cloud.tenancy.keys.identify(key.text)
         spec = DeploymentSpec("talk", "admin", "echo", "", dt.datetime.now(dt.UTC), options={"options": options})
         await cloud.deployments.create(admin, spec)
@@ -83,6 +136,9 @@ async def _cloud(tmp_path, options):
                 app=app,
                 client=client,
                 authorization=headers["authorization"].encode(),
+                begin=lambda request: cloud.inference.begin(admin, "talk", request),
+                usage=lambda: cloud.tenancy.ledger.query(group_by=("model",)),
+                pid=lambda: cloud.deployments.view(admin, "talk").replicas[0].pid,
                 outstanding=lambda: sum(replica.outstanding for replica in cloud.deployments.view(admin, "talk").replicas),
             )
 

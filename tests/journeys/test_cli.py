@@ -1,6 +1,10 @@
 """The command line against a real server."""
 
 import json
+import os
+import re
+import shutil
+from pathlib import Path
 
 import httpx
 import pytest
@@ -65,10 +69,27 @@ def test_the_echo_model_is_deployed_called_listed_and_undeployed(yunmo, server):
     assert "cli-echo" not in {row["name"] for row in json.loads(yunmo("ps", "--json"))}
 
 
+def test_another_projects_model_is_listed_without_its_details(yunmo):
+    yunmo("deploy", "echo", "--name", "cli-seen")
+    stranger = yunmo("key", "create", "--project", "cli-stranger", "--scope", "infer", "--scope", "read").strip()
+    line = next(line for line in yunmo("ps", "--key", stranger).splitlines() if line.startswith("cli-seen "))
+    assert line.split() == ["cli-seen", "ready", "echo@builtin", "echo", "classify"]
+    assert next(line for line in yunmo("ps").splitlines() if line.startswith("cli-seen ")).split()[5] == "1/1"
+    yunmo("undeploy", "cli-seen")
+
+
 def test_deploying_without_waiting_answers_at_once_and_the_same_again_changes_options(yunmo, server):
     assert json.loads(yunmo("deploy", "echo", "--name", "cli-later", "--no-wait", "--json"))["state"] != "failed"
     server.wait_for("cli-later", "ready")
     assert json.loads(yunmo("deploy", "echo", "--name", "cli-later", "--replicas", "2", "--json"))["replicas_wanted"] == 2
+    limited = json.loads(yunmo("deploy", "echo", "--name", "cli-later", "--pin", "--limit", "requests_per_minute=60", "--json"))
+    assert (limited["replicas_wanted"], limited["is_pinned"], limited["limits"]["requests_per_minute"]) == (2, True, 60)
+    same = json.loads(yunmo("deploy", "echo", "--name", "cli-later", "--json"))
+    assert {name: same[name] for name in ("is_pinned", "limits", "replicas_wanted")} == {
+        name: limited[name] for name in ("is_pinned", "limits", "replicas_wanted")
+    }
+    free = json.loads(yunmo("deploy", "echo", "--name", "cli-later", "--unpin", "--limit", "requests_per_minute=null", "--json"))
+    assert (free["is_pinned"], free["limits"]["requests_per_minute"]) == (False, None)
     yunmo("undeploy", "cli-later")
 
 
@@ -95,6 +116,127 @@ def test_what_is_pushed_is_pulled_again_byte_for_byte(yunmo, tmp_path, kind):
         assert (target / file).read_bytes() == (source / file).read_bytes()
     again = json.loads(yunmo("push", "source", f"cli-acme/{kind}-copy", "--type", kind, "--json"))
     assert again["revision"] == pushed["revision"]
+
+
+def test_pushing_to_a_bare_name_leaves_nothing_behind(yunmo, tmp_path):
+    (tmp_path / "bare").mkdir()
+    refused = yunmo("push", "bare", "cli-bare", "--json", exit_code=1)
+    assert json.loads(refused.stdout)["error"]["code"] == "invalid_request"
+    assert "cli-bare" not in httpx.get(f"{os.environ['YUNMO_URL']}/api/models").text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("pull", "cli-acme/nothing"), "repository_not_found"),
+        (("pull", "cli-acme/there", "--revision", "nowhere"), "revision_not_found"),
+        (("push", "there", "cli-acme/there", "--branch", "a..b"), "revision_not_found"),
+        (("push", "there", "cli-acme/there", "--key", "ym_wrong"), "unauthenticated"),
+        (("pull", "cli-acme/there", "--key", "ym_wrong"), "unauthenticated"),
+        (("push", "there", "cli-acme/not -- allowed"), "invalid_request"),
+    ],
+)
+def test_machines_get_the_servers_own_code_when_a_push_or_pull_fails(yunmo, tmp_path, arguments, code):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "config.json").write_text("{}")
+    yunmo("push", "there", "cli-acme/there")
+    refused = yunmo(*arguments, "--json", exit_code=1)
+    assert json.loads(refused.stdout)["error"]["code"] == code, refused.stdout
+
+
+def test_a_key_that_may_not_write_is_told_so_by_its_code(yunmo, tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "config.json").write_text("{}")
+    stranger = yunmo("key", "create", "--project", "cli-reader", "--scope", "read").strip()
+    refused = yunmo("push", "there", "cli-acme/there", "--key", stranger, "--json", exit_code=1)
+    assert json.loads(refused.stdout)["error"]["code"] == "forbidden", refused.stdout
+
+
+def test_what_is_public_is_pulled_without_a_key_and_what_is_private_asks_for_one(yunmo, tmp_path, monkeypatch):
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open" / "config.json").write_text("{}")
+    yunmo("push", "open", "cli-acme/open")
+    yunmo("push", "open", "cli-acme/closed", "--private")
+    monkeypatch.setenv("YUNMO_DATA", str(tmp_path / "not-the-servers"))
+    monkeypatch.setenv("HF_TOKEN", "hf_of_another_hub")
+    yunmo("pull", "cli-acme/open", "mine")
+    assert (tmp_path / "mine" / "config.json").read_text() == "{}"
+    assert "YUNMO_KEY" in yunmo("pull", "cli-acme/closed", exit_code=1).stderr
+
+
+def test_a_pickled_model_is_converted_by_the_command_that_its_refusal_names(yunmo, server, tmp_path, tiny_model):
+    directory = pickled(tiny_model("chat"), tmp_path / "pickled")
+    yunmo("push", str(directory), "cli-acme/pickled")
+    body = {"inputs": "hello", "parameters": {"max_new_tokens": 3, "do_sample": False}}
+    refused = httpx.post(f"{server.url}/models/cli-acme/pickled", json=body, headers=server.headers, timeout=60)
+    assert refused.status_code == 422
+    command = re.search(r"`yunmo ([^`]+)`", refused.json()["error"])[1].split()
+    made = json.loads(yunmo(*command, "--json"))
+    assert made["files"] == ["model.safetensors"]
+    yunmo("push", str(tiny_model("chat")), "cli-acme/never-pickled")
+    texts = [
+        httpx.post(f"{server.url}/models/cli-acme/{name}", json=body, headers=server.headers, timeout=120).json()
+        for name in ("pickled", "never-pickled")
+    ]
+    assert texts[0] == texts[1]
+    assert "generated_text" in texts[0][0]
+
+
+def test_parts_of_a_pickled_model_are_converted_part_by_part(yunmo, tmp_path, tiny_model):
+    import torch
+    from safetensors.torch import load_file
+
+    directory = pickled(tiny_model("llama"), tmp_path / "parts")
+    tensors = torch.load(directory / "pytorch_model.bin", weights_only=True)
+    (directory / "pytorch_model.bin").unlink()
+    names = sorted(tensors)
+    parts = {"pytorch_model-00001-of-00002.bin": names[::2], "pytorch_model-00002-of-00002.bin": names[1::2]}
+    for part, kept in parts.items():
+        torch.save({name: tensors[name] for name in kept}, directory / part)
+    weight_map = {name: part for part, kept in parts.items() for name in kept}
+    (directory / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    yunmo("push", str(directory), "cli-acme/parts")
+    yunmo("convert", "cli-acme/parts")
+    yunmo("pull", "cli-acme/parts", "converted")
+    index = json.loads((tmp_path / "converted" / "model.safetensors.index.json").read_text())
+    assert sorted(index["weight_map"]) == names
+    for name, part in index["weight_map"].items():
+        assert torch.equal(load_file(tmp_path / "converted" / part)[name], tensors[name])
+
+
+def test_a_pickle_that_holds_more_than_weights_is_not_opened_and_nothing_is_pushed(yunmo, tmp_path):
+    import torch
+
+    class Program:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "it-ran",))
+
+    (tmp_path / "evil").mkdir()
+    torch.save({"weight": Program()}, tmp_path / "evil" / "pytorch_model.bin")
+    pushed = json.loads(yunmo("push", "evil", "cli-acme/evil", "--json"))
+    refused = yunmo("convert", "cli-acme/evil", exit_code=1)
+    assert "more than weights" in refused.stderr
+    assert not (tmp_path / "it-ran").exists()
+    info = httpx.get(f"{os.environ['YUNMO_URL']}/api/models/cli-acme/evil").json()
+    assert info["sha"] == pushed["revision"]
+
+
+def test_what_has_no_pickled_weights_is_not_converted(yunmo, tmp_path):
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "config.json").write_text("{}")
+    yunmo("push", "none", "cli-acme/none")
+    assert "config.json" in yunmo("convert", "cli-acme/none", exit_code=1).stderr
+
+
+def pickled(source, directory):
+    """The model with its weights in torch's old format."""
+    import torch
+    from safetensors.torch import load_file
+
+    shutil.copytree(source, directory)
+    torch.save(load_file(directory / "model.safetensors"), directory / "pytorch_model.bin")
+    (directory / "model.safetensors").unlink()
+    return directory
 
 
 def test_an_alias_leads_to_its_repository_until_it_is_removed(yunmo, tmp_path):

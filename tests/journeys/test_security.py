@@ -354,6 +354,48 @@ def test_a_worker_has_no_network_and_no_secret_in_its_environment(tmp_path):
         assert server.key.encode() not in (worker / "cmdline").read_bytes()
 
 
+def test_a_key_cannot_put_a_model_of_its_own_under_another_projects_name(tenants):
+    server, alpha, _ = tenants
+    with httpx.Client(base_url=server.url, timeout=30, headers=_bearer(alpha)) as client:
+        refused = client.post("/admin/deployments", json={"model": "echo", "name": "beta/mine"})
+        assert refused.status_code == 403
+        assert "--name alpha/mine" in refused.json()["error"]["message"]
+        assert client.post("/models/beta/mine", json={"inputs": "x"}).status_code == 404
+
+
+def test_a_loaded_model_that_is_gated_is_refused_by_every_dialect_until_access_is_given(tenants, tiny_model):
+    server, alpha, beta = tenants
+    owner = HfApi(endpoint=server.url, token=beta)
+    owner.create_repo("beta/gated")
+    owner.upload_folder(folder_path=str(tiny_model("classify")), repo_id="beta/gated")
+    with httpx.Client(base_url=server.url, timeout=60, headers=_bearer(alpha)) as client:
+
+        def calls():
+            moderation = client.post("/v1/moderations", json={"model": "beta/gated", "input": "x"})
+            return client.post("/models/beta/gated", json={"inputs": "x"}), moderation, client.get("/models/beta/gated/health")
+
+        assert [reply.status_code for reply in calls()] == [200] * 3
+        owner.update_repo_settings("beta/gated", gated="manual")
+        _until(lambda: calls()[0].status_code == 403)
+        refused = calls()
+        assert [reply.status_code for reply in refused] == [403] * 3
+        assert refused[0].headers["x-error-code"] == "GatedRepo"
+        owner.grant_access("beta/gated", "alpha")
+        assert [reply.status_code for reply in calls()] == [200] * 3
+        owner.delete_repo("beta/gated")
+        _until(lambda: calls()[0].status_code == 404)
+    with server.client() as client:
+        acts = [(entry["project"], entry["action"]) for entry in client.get("/admin/audit").json() if entry["target"] == "beta/gated"]
+    assert acts == [("beta", "repository.deleted"), ("beta", "access.granted"), ("beta", "repository.changed")]
+
+
+def _until(holds, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_only_the_door_listens(tenants):
     server, _, _ = tenants
     family = [psutil.Process(server.process.pid), *psutil.Process(server.process.pid).children(recursive=True)]

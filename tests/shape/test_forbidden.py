@@ -15,17 +15,20 @@ TREES = {str(path.relative_to(SOURCE)): ast.parse(path.read_text()) for path in 
 FORBIDDEN_MODULES = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "torch.load", "joblib.load", "yaml.unsafe_load", "yaml.full_load", "os.system", "os.popen"}
 SAFE_YAML = {"hub/cards.py": "its loader is yaml's safe one, written in C where there is one"}
+WEIGHTS_ONLY = {"cli/conversion.py": "torch's reader for weights alone, on the user's own machine; nothing of the server imports it"}
 
 ENVIRONMENT = {
-    "runtime/placement/process.py": "passes the few variables that a worker needs",
+    "runtime/placement/environment.py": "passes the few variables that a worker needs",
+    "runtime/template.py": "takes them over in a forked worker",
     "engines/transformers/templates.py": "passes the few variables that a template's process needs",
-    "engines/onnx/export.py": "keeps a library off the network, in the worker",
+    "engines/openvino_genai/templates.py": "passes the few variables that a template's process needs",
+    "engines/onnx/telling.py": "keeps a library off the network, in the worker",
     "engines/llama_cpp/server.py": "tells a library how to wait, in the worker",
     "cli/messages.py": "asks for the terminal's language",
 }
 LONG_FILES = {"core/tasks.py": "a table: every task's request and answer in one place"}
 LONG_FUNCTIONS = {"storage/migrations/versions/0002_hub.py:upgrade": "a list of tables, read once and never changed"}
-BOUNDARIES = 13
+BOUNDARIES = 14
 FILE_LINES, FUNCTION_LINES = 400, 60
 
 
@@ -55,6 +58,9 @@ def test_the_source_is_found():
 def test_nothing_that_runs_data_as_code(file):
     assert not FORBIDDEN_MODULES & set(_imports(TREES[file]))
     for name, call in _names(TREES[file]):
+        if name == "torch.load" and file in WEIGHTS_ONLY:
+            assert any(keyword.arg == "weights_only" and ast.unparse(keyword.value) == "True" for keyword in call.keywords)
+            continue
         assert name not in FORBIDDEN_CALLS, f"{file}:{call.lineno}: {name}"
         assert name != "yaml.load" or file in SAFE_YAML, f"{file}:{call.lineno}: {name}"
         for keyword in call.keywords:

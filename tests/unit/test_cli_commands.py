@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from yunmo.cli.deployments import _news, _options
+from yunmo.cli.deployments import _news, _pairs
 from yunmo.cli.main import app
 from yunmo.cli.output import size_text
 
@@ -76,17 +76,19 @@ def test_every_client_command_answers_machines_in_json(name):
 
 
 def test_the_table_of_contents_has_every_promised_command():
-    promised = {"serve", "push", "pull", "deploy", "undeploy", "ps", "logs", "usage", "audit", "doctor", "starter list", "starter install"}
+    promised = {"serve", "push", "pull", "convert", "deploy", "undeploy", "ps", "logs", "calibrate", "usage", "audit", "doctor"}
+    promised |= {"starter list", "starter install"}
     promised |= {f"key {act}" for act in ("create", "list", "revoke")} | {f"alias {act}" for act in ("set", "list", "remove")}
     assert {" ".join(name) for name in ALL} == promised
 
 
 def test_an_option_of_a_plan_is_json_where_it_can_be_and_text_elsewhere():
-    assert _options(["slots=4", "precision=int8", "pad=false", "template=a=b"]) == {
+    assert _pairs(["slots=4", "precision=int8", "pad=false", "template=a=b", "cap=null"], "--option", "slots=4") == {
         "slots": 4,
         "precision": "int8",
         "pad": False,
         "template": "a=b",
+        "cap": None,
     }
 
 
@@ -138,6 +140,57 @@ def test_machines_get_errors_as_json_on_standard_output(run):
     done = run("ps", "--url", NOWHERE, "--key", "ym_x", "--json")
     assert done.exit_code == 1
     assert NOWHERE in json.loads(done.stdout)["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("ps", "--nonsense"), "--nonsense"),
+        (("push", "."), "REPO"),
+        (("pull", "acme/m", "--type", "film"), "film"),
+        (("nonsense",), "nonsense"),
+        (("logs", "echo", "-n", "many"), "--lines"),
+    ],
+)
+def test_machines_are_told_a_wrong_use_as_json_too(arguments, named, run):
+    done = run(*arguments, "--json", "--key", "ym_x")
+    assert done.exit_code == 2
+    error = json.loads(done.stdout)["error"]
+    assert error["code"] == "wrong_use"
+    assert named in error["message"]
+    assert done.stderr == ""
+
+
+def test_help_is_help_even_for_machines(run):
+    done = run("ps", "--json", "--help")
+    assert done.exit_code == 0
+    assert "Examples:" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["acme", "acme/", "/model", "a/b/c", ""])
+def test_pushing_to_what_is_no_ns_name_is_refused_before_any_server_is_asked(name, run):
+    done = run("push", ".", name, "--key", "ym_x", "--url", NOWHERE, "--json")
+    assert done.exit_code == 1
+    error = json.loads(done.stdout)["error"]
+    assert error["code"] == "invalid_request"
+    assert "acme/" in error["message"]
+
+
+@pytest.mark.parametrize("place", ["/proc/nope", "a-file", "a-file/below"])
+def test_a_data_directory_that_cannot_be_is_named_without_a_traceback(place, run, tmp_path):
+    (tmp_path / "a-file").write_text("")
+    done = run("serve", "--data", place, "--port", "0")
+    assert done.exit_code == 1
+    assert place in done.stderr
+    assert "--data" in done.stderr
+    assert "Traceback" not in done.output
+
+
+def test_a_misspelt_variable_stops_the_server_before_it_starts(run, monkeypatch):
+    monkeypatch.setenv("YUNMO_SERVIN__IDLE_SECONDS", "5")
+    done = run("serve", "--port", "0")
+    assert done.exit_code == 1
+    assert "YUNMO_SERVING__IDLE_SECONDS" in done.stderr
 
 
 def test_messages_are_chinese_for_a_chinese_locale(run, monkeypatch):

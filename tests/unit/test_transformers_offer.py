@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -74,6 +75,37 @@ def test_what_has_no_task_of_ours_gets_no_offer(architecture):
     assert offer(architecture, config={"model_type": kinds.get(architecture, "")}) is None
 
 
+@pytest.mark.parametrize(
+    ("architecture", "kind_of_model", "sense"),
+    [
+        ("ViltForQuestionAnswering", "vilt", "pictures"),
+        ("BlipForQuestionAnswering", "blip", "pictures"),
+        ("VisualBertForQuestionAnswering", "visual_bert", "pictures"),
+        ("TapasForQuestionAnswering", "tapas", "tables"),
+        ("LayoutLMv3ForQuestionAnswering", "layoutlmv3", "pictures"),
+        ("LayoutLMForQuestionAnswering", "layoutlm", "pages with their layout"),
+        ("LayoutLMv3ForTokenClassification", "layoutlmv3", "pictures"),
+        ("BarkModel", "bark", "sound"),
+        ("SeamlessM4TModel", "seamless_m4t", "sound"),
+        ("SeamlessM4Tv2Model", "seamless_m4t_v2", "sound"),
+        ("LlavaModel", "llava", "pictures"),
+    ],
+)
+def test_a_model_that_takes_more_than_text_is_refused_instead_of_failing_at_its_first_call(architecture, kind_of_model, sense, tmp_path):
+    from transformers import AutoConfig
+
+    config = AutoConfig.for_model(kind_of_model)
+    config.architectures = [architecture]
+    config.save_pretrained(tmp_path)
+    made = offer(architecture, config=json.loads((tmp_path / "config.json").read_text()))
+    assert made.problem.startswith(f"{architecture} works with {sense} besides text")
+
+
+@pytest.mark.parametrize("name", ["classify", "classify-tokens", "answer", "fill-mask", "embed"])
+def test_a_model_of_text_alone_is_not_refused_for_what_it_takes(name, tiny_model):
+    assert kind.offer(describe_directory(tiny_model(name)), MACHINE).problem is None
+
+
 def test_a_repository_without_a_configuration_is_not_for_this_engine():
     assert kind.offer(ModelDescription(repository="a/b", revision="1", files={"model.gguf": 5}), MACHINE) is None
 
@@ -81,7 +113,7 @@ def test_a_repository_without_a_configuration_is_not_for_this_engine():
 def test_pickled_weights_are_refused_with_the_way_to_convert_them():
     made = offer(files={"pytorch_model.bin": 1000, "config.json": 10})
     assert "pytorch_model.bin" in made.problem
-    assert "Convert it" in made.problem
+    assert "`yunmo convert " in made.problem
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json"])

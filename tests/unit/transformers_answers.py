@@ -7,6 +7,7 @@ import pytest
 from yunmo.core.engine import Engine
 from yunmo.core.errors import YunmoError
 from yunmo.core.tasks import fold
+from yunmo.core.usage import Usage
 
 
 def run(engine, request):
@@ -16,8 +17,8 @@ def run(engine, request):
         async def collect():
             return [chunk async for chunk in engine.stream(request)]
 
-        *chunks, usage = asyncio.run(collect())
-        return fold(request, chunks), usage
+        *items, usage = asyncio.run(collect())
+        return fold(request, [item for item in items if not isinstance(item, Usage)]), usage
     result = engine.run(0, [request])[0]
     if isinstance(result, YunmoError):
         raise result

@@ -1,7 +1,8 @@
-"""`deploy`, `undeploy`, `ps`, `logs`."""
+"""`deploy`, `undeploy`, `ps`, `logs`, `calibrate`."""
 
 import json
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,30 +14,43 @@ from yunmo.cli.session import Session, in_path
 _POLL_SECONDS = 0.2
 _FOLLOW_SECONDS = 1.0
 _OVERLAP_CHARACTERS = 2000
+_BAR_CELLS = 24
 
 
 def deploy(  # noqa: PLR0913 (each parameter is an option of the command)
     session: Session,
     model: Annotated[str, typer.Argument(help="Repository (ns/name, a bare name or an alias), or 'echo' for the built-in echo model.")],
     name: Annotated[str | None, typer.Option(help="The name that clients call (default: the repository's).")] = None,
-    revision: Annotated[str, typer.Option(help="A branch, which is followed, or a tag or commit, which is kept.")] = "main",
-    replicas: Annotated[int, typer.Option(min=1, help="How many workers run the model.")] = 1,
+    revision: Annotated[
+        str | None, typer.Option(help="A branch, which is followed, or a tag or commit, which is kept (new: main).")
+    ] = None,
+    replicas: Annotated[int | None, typer.Option(min=1, help="How many workers run the model (new: 1).")] = None,
     engine: Annotated[str | None, typer.Option(help="The engine, instead of the one that fits best.")] = None,
     option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Change a field of the engine's plan; may be repeated.")
     ] = None,
-    pin: Annotated[bool, typer.Option("--pin/--unpin", help="Keep the model loaded when it is unused.")] = False,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=NUMBER",
+            help="A ceiling for all callers together: requests_per_minute, tokens_per_minute or concurrent_requests; null takes it away. "
+            "May be repeated.",
+        ),
+    ] = None,
+    pin: Annotated[bool | None, typer.Option("--pin/--unpin", help="Keep the model loaded when it is unused.")] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the model answers.")] = True,
     timeout: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Wait no longer than this.")] = 600.0,
 ) -> None:
-    """Serve a model under a name. The same again changes nothing; other options change the deployment.
+    """Serve a model under a name. The same again changes nothing; what is given changes the deployment, the rest stays.
 
     把模型部署为可调用的服务。
     """
-    options = _options(option or [])
+    options = _pairs(option or [], "--option", "slots=4")
     if engine:
         options["engine"] = engine
-    wanted = {"model": model, "name": name or model, "revision": revision, "replicas": replicas, "pinned": pin, "options": options}
+    limits = _pairs(limit or [], "--limit", "requests_per_minute=60")
+    given = {"revision": revision, "replicas": replicas, "pinned": pin, "options": options or None, "limits": limits or None}
+    wanted = {"model": model, "name": name or model} | {field: value for field, value in given.items() if value is not None}
     view = session.call("POST", "/admin/deployments", json=wanted)
     if wait:
         view = _wait(session, view, timeout)
@@ -67,8 +81,8 @@ def ps(session: Session) -> None:
         "MODEL": lambda row: f"{row['repository']}@{row['revision'][:7]}",
         "ENGINE": lambda row: row["engine"],
         "TASKS": lambda row: ", ".join(row["tasks"]),
-        "REPLICAS": lambda row: f"{len(row['replicas'])}/{row['replicas_wanted']}" + (" pinned" if row["is_pinned"] else ""),
-        "MEMORY": lambda row: size_text(row["memory_bytes"]),
+        "REPLICAS": lambda row: _replicas(row) if "replicas" in row else "",
+        "MEMORY": lambda row: size_text(row["memory_bytes"]) if "memory_bytes" in row else "",
         "REASON": lambda row: row["reason"],
     }
     session.output.table(listed, columns, listed)
@@ -96,17 +110,74 @@ def logs(
         seen = now
 
 
-def _options(given: list[str]) -> dict[str, Any]:
-    options = {}
+def calibrate(
+    session: Session,
+    name: Annotated[str, typer.Argument(help="The deployment's name, or a model's to deploy it first.")],
+    aim: Annotated[str | None, typer.Option(help="'throughput' (many requests at once) or 'latency' (one at a time).")] = None,
+    seconds: Annotated[float | None, typer.Option(min=5, max=3600, help="Measure no longer than this (default 60).")] = None,
+    show: Annotated[bool, typer.Option("--show", help="Only show what was measured before.")] = False,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Write the measurements as a picture.")] = None,
+) -> None:
+    """Measure every plan that could serve a model on this machine, and serve with the best that is faithful.
+
+    在本机测量模型的各种运行方案，选用最快且不失真的一种。
+    """
+    path = f"/admin/deployments/{in_path(name)}/calibration"
+    if show:
+        view = session.call("GET", path)
+    else:
+        view = session.call("POST", path, json={"seconds": seconds, "aim": aim})
+        path = f"/admin/deployments/{in_path(view['name'])}/calibration"
+        with session.output.progress(name) as tell:
+            while view["state"] == "running":
+                tell(view["step"], view["progress"])
+                time.sleep(_POLL_SECONDS)
+                view = session.call("GET", path)
+    if view["state"] == "failed":
+        raise Failed(say("calibration_failed", name=name, reason=view["step"]))
+    if plot is not None and view["calibration"] is not None:
+        plot.write_bytes(session.fetch(f"{path}.svg"))
+    _show_calibration(session, view)
+
+
+def _show_calibration(session: Session, view: dict[str, Any]) -> None:
+    trials = view["calibration"]["trials"] if view["calibration"] else []
+    fastest = max((trial["pace"]["per_second"] for trial in trials if trial["pace"]), default=1.0) or 1.0
+    unit = view["calibration"]["unit"] if view["calibration"] else ""
+    columns = {
+        "PLAN": lambda row: ("* " if row["plan"] == view["chosen"] else "  ") + _plan_text(row["plan"]),
+        unit.upper(): lambda row: f"{row['pace']['per_second']:,.1f}" if row["pace"] else "",
+        "": lambda row: "█" * max(1, round(_BAR_CELLS * row["pace"]["per_second"] / fastest)) if row["pace"] else "",
+        "P50 ALONE": lambda row: f"{row['pace']['p50_ms']:,.1f} ms" if row["pace"] else "",
+        "AGREEMENT": lambda row: f"{row['drift']['agreement']:.2%}" if row["drift"] else "",
+        "ERROR": lambda row: f"{row['drift']['error']:.4f}" if row["drift"] else "",
+        "MEMORY": lambda row: size_text(row["resident_bytes"]) if row["resident_bytes"] else "",
+        "VERDICT": lambda row: row["verdict"] + (f": {row['reason']}" if row["reason"] else ""),
+    }
+    session.output.table(view, columns, trials)
+    if trials:
+        session.output.note(say("calibrated", name=view["name"], aim=view["aim"], seconds=view["calibration"]["took_seconds"]))
+
+
+def _plan_text(plan: dict[str, Any]) -> str:
+    return " ".join(part for part in (plan["engine"], plan["precision"], f"{plan['streams']}x{plan['threads']}") if part)
+
+
+def _replicas(row: dict[str, Any]) -> str:
+    return f"{len(row['replicas'])}/{row['replicas_wanted']}" + (" pinned" if row["is_pinned"] else "")
+
+
+def _pairs(given: list[str], option: str, example: str) -> dict[str, Any]:
+    pairs = {}
     for each in given:
         name, equals, text = each.partition("=")
         if not name or not equals:
-            raise typer.BadParameter(f"'{each}' must be KEY=VALUE, such as slots=4.", param_hint="--option")
+            raise typer.BadParameter(f"'{each}' must be KEY=VALUE, such as {example}.", param_hint=option)
         try:
-            options[name] = json.loads(text)
+            pairs[name] = json.loads(text)
         except ValueError:
-            options[name] = text
-    return options
+            pairs[name] = text
+    return pairs
 
 
 def _wait(session: Session, view: dict[str, Any], timeout_seconds: float) -> dict[str, Any]:

@@ -1,15 +1,37 @@
 """The command line: `yunmo COMMAND`. Libraries are imported when a command needs them, so that `--help` is quick."""
 
-from typing import Annotated
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
-from yunmo.cli import deployments, doctor, keys, records, starters, transfers
+from yunmo.cli import conversion, deployments, doctor, keys, records, starters, transfers
+from yunmo.cli.output import say_error
 from yunmo.cli.serve import serve
 from yunmo.cli.session import client_command, examples
 
+
+class _Commands(TyperGroup):
+    """All commands. With `--json`, also a wrong use of one is told as JSON."""
+
+    def main(self, args: Sequence[str] | None = None, *given: Any, **named: Any) -> Any:
+        """Run the command that the arguments name."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        if "--json" not in arguments:
+            return super().main(arguments, *given, **named)
+        try:
+            sys.exit(super().main(arguments, *given, **(named | {"standalone_mode": False})))
+        except TyperException as error:
+            say_error("wrong_use", error.format_message())
+            sys.exit(error.exit_code)
+
+
 app = typer.Typer(
     name="yunmo",
+    cls=_Commands,
     help="Yunmo (云模): push a model, get an API, on your own machines.\n\n企业自己的大模型云：推送模型，即得接口。",
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -52,14 +74,27 @@ app.command(
 )(client_command(transfers.pull))
 app.command(
     epilog=examples(
+        "yunmo convert acme/pickled",
+        "YUNMO_URL=http://models.example.com YUNMO_KEY=ym_… yunmo convert acme/pickled --branch main",
+    )
+)(client_command(conversion.convert))
+app.command(
+    epilog=examples(
         "yunmo deploy echo --name echo",
-        "yunmo deploy acme/my-model --replicas 2 --pin",
+        "yunmo deploy acme/my-model --replicas 2 --pin --limit requests_per_minute=600",
         "yunmo deploy acme/chat --name assistant --engine llama_cpp --option slots=4",
     )
 )(client_command(deployments.deploy))
 app.command(epilog=examples("yunmo undeploy echo", "yunmo undeploy acme/my-model"))(client_command(deployments.undeploy))
 app.command(epilog=examples("yunmo ps", "yunmo ps --json | jq '.[].state'"))(client_command(deployments.ps))
 app.command(epilog=examples("yunmo logs acme/my-model", "yunmo logs echo -n 20 --follow"))(client_command(deployments.logs))
+app.command(
+    epilog=examples(
+        "yunmo calibrate acme/sentiment",
+        "yunmo calibrate acme/sentiment --aim latency --seconds 300",
+        "yunmo calibrate acme/sentiment --show --plot plans.svg",
+    )
+)(client_command(deployments.calibrate))
 app.command(epilog=examples("yunmo usage", "yunmo usage --group-by project,hour --since 2026-11-01T00:00:00Z --json"))(
     client_command(records.usage)
 )

@@ -35,9 +35,38 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "{name} was not ready within {seconds:.0f} s (it is {state}: {reason}). It goes on; 'yunmo ps' shows how far it is.",
         "{name} 在 {seconds:.0f} 秒内没有就绪（当前 {state}：{reason}）。部署仍在继续，用 “yunmo ps” 查看进度。",
     ),
+    "calibration_failed": ("{name} could not be calibrated: {reason}", "{name} 无法校准：{reason}"),
+    "calibrated": (
+        "* serves {name}, whose aim is {aim}. Measured in {seconds} s; the first plan is the reference.",
+        "* 为 {name} 当前采用的方案（目标：{aim}）。测量用时 {seconds} 秒；第一行为参考方案。",
+    ),
     "undeployed": ("{name} is undeployed.", "{name} 已下线。"),
     "pushed": ("{directory} is at {url}", "{directory} 已推送到 {url}"),
     "pulled": ("{repository} is in {directory}", "{repository} 已下载到 {directory}"),
+    "no_namespace": (
+        "“{repository}” is no name of a repository: write namespace/name, such as acme/{repository}.",
+        "“{repository}” 不是仓库名：请写成 命名空间/名称，例如 acme/{repository}。",
+    ),
+    "no_key_used": (
+        "(Asked without a key; give one with --key or YUNMO_KEY if it is private.)",
+        "（未使用密钥；如为私有仓库，请用 --key 或 YUNMO_KEY 提供。）",
+    ),
+    "no_library": (
+        "{library} is not installed here, and converting needs it: pip install 'yunmo[transformers]'",
+        "本机未安装 {library}，转换需要它：pip install 'yunmo[transformers]'",
+    ),
+    "nothing_to_convert": (
+        "{repository} has no pytorch_model.bin (nor parts of one) to convert. It has: {files}.",
+        "{repository} 中没有可转换的 pytorch_model.bin（或其分片）。现有文件：{files}。",
+    ),
+    "not_only_weights": (
+        "{file} holds more than weights, and opening that could run a program, so it is not opened: {reason}",
+        "{file} 不仅包含权重，打开它可能运行程序，因此未打开：{reason}",
+    ),
+    "converted": (
+        "{repository} has {files} now (revision {revision}). Its pickled weights are still there; they are not used.",
+        "{repository} 现已包含 {files}（版本 {revision}）。原有 pickle 权重保留，但不再使用。",
+    ),
     "no_directory": ("There is no directory {directory}.", "没有目录 {directory}。"),
     "hub_failed": ("{what} failed: {reason}", "{what} 失败：{reason}"),
     "starter_there": ("{repository} is there already.", "{repository} 已经存在。"),

@@ -64,10 +64,15 @@ def fail(error: Failed | YunmoError, *, as_json: bool) -> typer.Exit:
     """Tell why a command failed; the exit to raise."""
     message = error.message if isinstance(error, YunmoError) else str(error)
     if as_json:
-        typer.echo(_json({"error": {"code": error.code, "message": message}}))
+        say_error(error.code, message)
     else:
         typer.secho(message, fg=typer.colors.RED, err=True)
     return typer.Exit(1)
+
+
+def say_error(code: str, message: str) -> None:
+    """An error for machines."""
+    typer.echo(_json({"error": {"code": code, "message": message}}))
 
 
 def size_text(size: float) -> str:

@@ -10,7 +10,7 @@ import typer
 def serve(
     data: Annotated[Path | None, typer.Option(help="Data directory (default ./yunmo-data).")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1).")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on (default 8000; 0 takes a free one).")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on (default 8000; 0 takes a free one).")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings file (default ./yunmo.toml, if it is there).")] = None,
 ) -> None:
     """Serve the hub and the models until Ctrl-C or SIGTERM.
@@ -25,7 +25,7 @@ def serve(
     import structlog
     import uvloop
 
-    from yunmo.assembly import AlreadyRunning, Started, run_server
+    from yunmo.assembly import CannotStart, Started, run_server
     from yunmo.core.errors import YunmoError
     from yunmo.settings import HttpSettings, SettingsError, load_settings
 
@@ -59,6 +59,6 @@ def serve(
         )
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run_server(settings, tell))
-    except (SettingsError, AlreadyRunning, YunmoError) as error:
+    except (SettingsError, CannotStart, YunmoError) as error:
         typer.echo(f"yunmo serve: {error}", err=True)
         raise typer.Exit(1) from error

@@ -4,7 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import typer
@@ -12,6 +12,9 @@ import typer
 from yunmo.cli.messages import say
 from yunmo.cli.output import Failed, Output, fail
 from yunmo.core.errors import YunmoError
+
+if TYPE_CHECKING:
+    import httpx
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_DATA = Path("yunmo-data")
@@ -49,8 +52,35 @@ class Session:
         except OSError as error:
             raise Failed(say("unreadable_key", file=file, reason=error.strerror)) from error
 
+    @property
+    def own_key(self) -> str | None:
+        """The key, or None where there is none that this user may read: what is public needs none."""
+        try:
+            return self.key
+        except Failed:
+            return None
+
     def call(self, method: str, path: str, *, json: Any = None, query: dict[str, Any] | None = None, is_public: bool = False) -> Any:
         """The server's answer, decoded; Failed with its message when it refuses."""
+        reply = self._send(method, path, json=json, query=query, is_public=is_public)
+        try:
+            answer = reply.json()
+        except ValueError:
+            raise Failed(say("not_yunmo", url=self.url, status=reply.status_code)) from None
+        if reply.is_error:
+            raise self._refusal(answer, reply.status_code)
+        return answer
+
+    def fetch(self, path: str) -> bytes:
+        """The bytes of what is no JSON, such as a picture; Failed when the server refuses."""
+        reply = self._send("GET", path)
+        if reply.is_error:
+            raise self._refusal(reply.json(), reply.status_code)
+        return reply.content
+
+    def _send(
+        self, method: str, path: str, *, json: Any = None, query: dict[str, Any] | None = None, is_public: bool = False
+    ) -> "httpx.Response":
         import httpx
 
         headers = {} if is_public else {"authorization": f"Bearer {self.key}"}
@@ -58,22 +88,18 @@ class Session:
         try:
             # trust_env off: a proxy of the environment has no business between the command line and its server's key
             with httpx.Client(base_url=self.url, headers=headers, timeout=_ANSWER_SECONDS, trust_env=False) as client:
-                reply = client.request(method, path, json=json, params=params)
+                return client.request(method, path, json=json, params=params)
         except httpx.TimeoutException:
             raise Failed(say("too_slow", url=self.url, seconds=_ANSWER_SECONDS)) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Failed(say("unreachable", url=self.url, reason=error)) from None
-        try:
-            answer = reply.json()
-        except ValueError:
-            raise Failed(say("not_yunmo", url=self.url, status=reply.status_code)) from None
-        if reply.is_error:
-            said = answer.get("error") if isinstance(answer, dict) else None
-            if isinstance(said, dict) and "message" in said:
-                raise Failed(str(said["message"]), str(said.get("code") or "failed"))
-            # the Hugging Face routes say {"error": "…"}
-            raise Failed(said if isinstance(said, str) else say("not_yunmo", url=self.url, status=reply.status_code))
-        return answer
+
+    def _refusal(self, answer: Any, status: int) -> Failed:
+        said = answer.get("error") if isinstance(answer, dict) else None
+        if isinstance(said, dict) and "message" in said:
+            return Failed(str(said["message"]), str(said.get("code") or "failed"))
+        # the Hugging Face routes say {"error": "…"}
+        return Failed(said if isinstance(said, str) else say("not_yunmo", url=self.url, status=status))
 
 
 def in_path(name: str) -> str:

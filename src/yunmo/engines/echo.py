@@ -6,7 +6,8 @@ A deployment of the repository `echo` classifies: the only label of a text is th
   message and generate the prompt, one token per word; embed gives each text a vector made of its hash.
 - `delay_seconds`: how long an answer takes; of a chat or a generation: each token.
 - `error_on`: a text that fails with EngineFailed. `crash_on`: a text that ends the worker process at once (exit code 70).
-- `crash_on_load`: end the worker process instead of loading. `memory_bytes`: memory to fill while loaded.
+- `crash_on_load`: end the worker process instead of loading. `load_seconds`: how long loading takes.
+- `memory_bytes`: memory to fill while loaded.
 """
 
 import asyncio
@@ -14,11 +15,14 @@ import hashlib
 import os
 import re
 import struct
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, Literal, NoReturn
 
-from yunmo.core.engine import Engine, Hardware, ModelDescription, Offer, Plan, Progress
+import msgspec
+
+from yunmo.core.engine import Engine, Hardware, ModelDescription, Offer, Plan, Progress, read_options
 from yunmo.core.errors import EngineFailed, InvalidRequest, Unsupported
 from yunmo.core.tasks import (
     Chat,
@@ -40,11 +44,26 @@ from yunmo.core.tasks import (
 from yunmo.core.usage import Usage
 
 REPOSITORY = "echo"
-_TASKS = ("classify", "chat", "generate", "embed")
+_LOADING_STEPS = 20
 _DIMENSIONS = 16
 _SLOTS = 64
 _MEMORY_BYTES = 64 << 20
 _CRASHED = 70
+
+
+Duration = Annotated[float, msgspec.Meta(ge=0, le=3600)]
+
+
+class EchoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The options of a plan; the module's text tells what they do."""
+
+    tasks: Annotated[tuple[Literal["classify", "chat", "generate", "embed"], ...], msgspec.Meta(min_length=1)] = ("classify",)
+    delay_seconds: Duration = 0.0
+    error_on: str | None = None
+    crash_on: str | None = None
+    crash_on_load: bool = False
+    load_seconds: Duration = 0.0
+    memory_bytes: Annotated[int, msgspec.Meta(ge=0, le=2**40)] = 0
 
 
 class EchoKind:
@@ -60,13 +79,20 @@ class EchoKind:
         plan = Plan(engine=self.name, slots=_SLOTS)
         return Offer(engine=self.name, tasks=("classify",), plan=plan, memory_bytes=_MEMORY_BYTES, preference=100)
 
+    def check(self, plan: Plan) -> None:
+        """Refuse unknown and impossible options."""
+        read_options(plan, EchoOptions)
+
     def load(self, directory: Path, derived: Path, plan: Plan, progress: Progress) -> Engine:
         """Make the engine; nothing is read from the directories."""
         del directory, derived
-        progress("loading", 0.0)
-        if plan.options.get("crash_on_load"):
+        options = read_options(plan, EchoOptions)
+        for step in range(_LOADING_STEPS):
+            progress("loading", step / _LOADING_STEPS)
+            time.sleep(options.load_seconds / _LOADING_STEPS)
+        if options.crash_on_load:
             _crash()
-        engine = EchoEngine(plan)
+        engine = EchoEngine(options)
         progress("loading", 1.0)
         return engine
 
@@ -77,16 +103,12 @@ kind = EchoKind()
 class EchoEngine:
     """Answers with what it was asked, under the faults that its plan tells."""
 
-    def __init__(self, plan: Plan) -> None:
-        options = plan.options
-        self.tasks: tuple[str, ...] = tuple(options.get("tasks", ("classify",)))
-        unknown = set(self.tasks) - set(_TASKS)
-        if unknown:
-            raise Unsupported(f"the echo engine has no task {min(unknown)!r}; it has {', '.join(_TASKS)}", param="tasks")
-        self._delay_seconds = float(options.get("delay_seconds", 0.0))
-        self._crash_on: str | None = options.get("crash_on")
-        self._error_on: str | None = options.get("error_on")
-        self._ballast = os.urandom(1) * int(options.get("memory_bytes", 0))
+    def __init__(self, options: EchoOptions) -> None:
+        self.tasks: tuple[str, ...] = options.tasks
+        self._delay_seconds = options.delay_seconds
+        self._crash_on = options.crash_on
+        self._error_on = options.error_on
+        self._ballast = os.urandom(1) * options.memory_bytes
 
     async def stream(self, request: Request) -> AsyncIterator[Output | Usage]:
         """Answer one request; chats and generations word by word."""
@@ -98,6 +120,7 @@ class EchoEngine:
         words = sum(len(text.split()) for text in texts)
         if isinstance(request, Chat | Generate):
             written = 0
+            yield Usage(input_tokens=words, characters=sum(map(len, texts)))
             for delta in _deltas(request, texts[0]):
                 await self._wait()
                 written += 1 if delta.text else 0

@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import structlog
@@ -66,6 +66,13 @@ class UsageRow(msgspec.Struct, frozen=True, omit_defaults=True):
     task: str | None = None
 
 
+class TokenTotals(NamedTuple):
+    """Tokens that a model read and wrote for a task."""
+
+    read: int
+    written: int
+
+
 class Ledger:
     """Counts usage. `record` costs a dictionary entry; `run` writes."""
 
@@ -74,6 +81,7 @@ class Ledger:
         self._clock = clock
         self._counting: dict[_Key, list[int]] = {}
         self._flushing: tuple[str, list[dict[str, Any]]] | None = None
+        self._totals: dict[tuple[str, str], TokenTotals] = {}
         self._turn = asyncio.Lock()
 
     def record(self, event: UsageEvent) -> None:
@@ -97,9 +105,18 @@ class Ledger:
             if self._flushing is not None:
                 await self._write()
             if self._counting:  # once only: under load there is always more, and a write costs the gateway time
+                self._totals = self.token_totals()
                 self._flushing = (secrets.token_hex(16), [_row(key, sums) for key, sums in sorted(self._counting.items())])
                 self._counting = {}
                 await self._write()
+
+    def token_totals(self) -> dict[tuple[str, str], TokenTotals]:
+        """The tokens counted since this process started, by model and task."""
+        totals = dict(self._totals)
+        for (*_, model, _, task), sums in self._counting.items():
+            read, written = totals.get((model, task), (0, 0))
+            totals[model, task] = TokenTotals(read + sums[1], written + sums[2])
+        return totals
 
     async def query(
         self,

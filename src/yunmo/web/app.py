@@ -14,8 +14,9 @@ import structlog
 from starlette.responses import Response
 
 from yunmo.cloud.cloud import Cloud
-from yunmo.core.errors import Forbidden, InternalError, NotFound, Unauthenticated, YunmoError
+from yunmo.core.errors import Forbidden, InternalError, NotFound, Overloaded, RateLimited, Unauthenticated, Unavailable, YunmoError
 from yunmo.core.identity import ANONYMOUS, Principal
+from yunmo.web.access_log import AccessLog
 from yunmo.web.metrics import Metrics
 from yunmo.web.request import ClientGone, Request
 from yunmo.web.routing import Dialect, Match, Route, Router
@@ -27,6 +28,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _WATCH_AFTER_SECONDS = 0.02
 """Most answers are quicker than this; only slower ones pay for watching whether their client is still there."""
 
+_REFUSALS = (RateLimited, Overloaded, Unavailable)
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:=;-]{1,128}")
 _log = structlog.get_logger()
@@ -35,10 +37,18 @@ _log = structlog.get_logger()
 class App:
     """The ASGI application over all dialects."""
 
-    def __init__(self, cloud: Cloud, dialects: Sequence[Dialect], metrics: Metrics, public_url: str | None = None) -> None:
+    def __init__(
+        self,
+        cloud: Cloud,
+        dialects: Sequence[Dialect],
+        metrics: Metrics,
+        public_url: str | None = None,
+        log: AccessLog | None = None,
+    ) -> None:
         self._cloud = cloud
         self._metrics = metrics
         self._public_url = public_url.rstrip("/") if public_url else None
+        self._access_log = log
         self.router = Router(dialects)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,12 +71,17 @@ class App:
         else:
             dialect, route = match.dialect, match.route
             reply = await self._handle(match, request, body)
-        if reply is None:
-            self._metrics.count(dialect.name, route.path, 499, time.perf_counter() - started)
-            return
-        reply.headers["x-request-id"] = request.id
-        self._metrics.count(dialect.name, route.path, reply.status_code, time.perf_counter() - started)
-        await reply(scope, body.receive, send)
+        status = 499 if reply is None else reply.status_code
+        self._metrics.count(dialect.name, route.path, status, time.perf_counter() - started)
+        try:
+            if reply is not None:
+                reply.headers["x-request-id"] = request.id
+                await reply(scope, body.receive, send)
+        finally:
+            if self._access_log is not None:
+                took = time.perf_counter() - started
+                asker = (request.principal.project, request.model)
+                self._access_log.note((scope["method"], route.path), status, took, request.id, asker)
 
     async def _handle(self, match: Match, request: Request, body: "_Body") -> Response | None:
         """The handler's reply or its error's; None when the client has gone."""
@@ -83,6 +98,8 @@ class App:
         except ClientGone:
             return None
         except YunmoError as error:
+            if isinstance(error, _REFUSALS):
+                self._metrics.refuse(error.code)
             return match.dialect.error(error, request)
         except asyncio.CancelledError:
             if watch.has_fired:

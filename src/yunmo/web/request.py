@@ -31,12 +31,14 @@ class ClientGone(YunmoError):
 class Request(StarletteRequest):
     """One HTTP request. `params` are the path's parameters, unquoted exactly once; `id` is its X-Request-Id.
 
-    `public_url` is the setting `http.public_url`: the base of the addresses that replies name.
+    `public_url` is the setting `http.public_url`: the base of the addresses that replies name. `model` is the name that an
+    inference is asked of, for the access log.
     """
 
     params: dict[str, str]
     principal: Principal = ANONYMOUS
     id: str = ""
+    model: str = ""
     public_url: str | None = None
 
     async def bytes(self, limit: int = JSON_LIMIT_BYTES) -> bytes:

@@ -94,8 +94,11 @@ class Router:
 
     def nearest(self, raw_path: str) -> Dialect:
         """The dialect to say "no such route" in: the owner of the path's first segment."""
-        first = raw_path.split("/", 2)[1] if raw_path.startswith("/") else ""
-        return self._owners.get(first, self.table[0][0])
+        return self.owner(raw_path) or self.table[0][0]
+
+    def owner(self, raw_path: str) -> Dialect | None:
+        """The dialect whose routes begin with the path's first segment; None for one that is nobody's."""
+        return self._owners.get(raw_path.split("/", 2)[1] if raw_path.startswith("/") else "")
 
     def _add(self, dialect: Dialect, route: Route) -> None:
         node = self._root

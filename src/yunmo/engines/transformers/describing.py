@@ -18,6 +18,7 @@ def describer(checkpoint: Checkpoint, tasks: tuple[str, ...]) -> Engine:
     def describe(request: Describe, job: Job) -> Usage:
         inputs = _inputs(checkpoint, request)
         prompt_tokens = inputs["input_ids"].shape[-1] if "input_ids" in inputs else 0
+        job.emit(Usage(input_tokens=prompt_tokens))
         ids, text = write_text(checkpoint, inputs, request.sampling, job)
         job.emit(Texts(texts=(text.strip(),)))
         return Usage(input_tokens=prompt_tokens, output_tokens=max(0, len(ids) - max(1, prompt_tokens)))

@@ -114,6 +114,20 @@ _NOT_TEXT = _SOUND | {
     "blip", "blip-2", "git", "siglip_vision_model", "clip_vision_model", "data2vec-vision", "autoformer", "informer",
 }  # fmt: skip
 
+_TEXT_ALONE = {SEQUENCE_CLASSIFIER, TOKEN_CLASSIFIER, ANSWERER, MASK_FILLER, EMBEDDER}
+_OTHER_SENSES = {
+    "pictures": {
+        "vision_config", "image_config", "image_size", "patch_size", "num_channels", "visual_embedding_dim", "visual_feat_dim",
+    },
+    "sound": {
+        "audio_config", "audio_encoder", "codec_config", "num_mel_bins", "conv_dim", "sampling_rate", "speech_encoder_layers",
+        "input_feat_per_channel", "semantic_model_config",
+    },
+    "pages with their layout": {"max_2d_position_embeddings", "max_xpath_tag_unit_embeddings", "dim_bbox"},
+    "tables": {"type_vocab_sizes"},
+}  # fmt: skip
+"""Fields that only configurations of models have which take such a thing besides text, or make it."""
+
 _BY_PIPELINE_TAG = {
     "text-classification": SEQUENCE_CLASSIFIER,
     "text-ranking": SEQUENCE_CLASSIFIER,
@@ -146,8 +160,13 @@ def family_of(model: ModelDescription) -> Family | None:
     family = _of_architecture(model.architectures[0], kind) if model.architectures else _BY_PIPELINE_TAG.get(model.pipeline_tag or "")
     is_embedder = "modules.json" in model.files or model.pipeline_tag in {"feature-extraction", "sentence-similarity"}
     if is_embedder and family in {MASK_FILLER, DECODER}:
-        return EMBEDDER
-    return family
+        family = EMBEDDER
+    return None if family in _TEXT_ALONE and other_sense(model) else family
+
+
+def other_sense(model: ModelDescription) -> str | None:
+    """What the model works with besides text, as its configuration tells."""
+    return next((sense for sense, fields in _OTHER_SENSES.items() if not fields.isdisjoint(model.config)), None)
 
 
 def tasks_of(family: Family, model: ModelDescription) -> tuple[str, ...]:

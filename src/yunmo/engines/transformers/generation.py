@@ -90,6 +90,7 @@ class Generator:
         default = getattr(self._model.generation_config, "max_new_tokens", None) or (room if room is not None else _NO_CONTEXT_MAX_TOKENS)
         max_tokens = min(default if wish is None else wish, room if room is not None else _NO_CONTEXT_MAX_TOKENS * 64)
         written = 0
+        job.emit(Usage(input_tokens=len(prompt), characters=characters))
         for first in range(0, request.choices, _CHOICES_AT_ONCE):
             choices = range(first, min(first + _CHOICES_AT_ONCE, request.choices))
             written += self._write_together(prompt, request, job, choices, max_tokens)

@@ -6,8 +6,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from yunmo.core.engine import BatchEngine, Engine, Hardware, ModelDescription, Offer, Plan, Progress
-from yunmo.core.errors import EngineFailed
+import msgspec
+
+from yunmo.core.conversion import conversion_of
+from yunmo.core.engine import BatchEngine, Engine, Hardware, ModelDescription, Offer, Plan, Progress, check_precision, read_options
+from yunmo.core.errors import EngineFailed, InvalidRequest
 from yunmo.engines.transformers import families
 from yunmo.engines.transformers.families import Family
 
@@ -16,15 +19,28 @@ PREFERENCE = 10
 _OVERHEAD_BYTES = 500 << 20
 _SAFE_SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja", ".spm", ".vocab", ".tiktoken")
 _FOREIGN_FOLDERS = ("onnx/", "openvino/", "original/", "runs/", "coreml/", "checkpoint-")
-_UNSAFE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 _CODE_FILES = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
 _ST_MODULES = ("Transformer", "Pooling", "Normalize")
+
+
+class TransformersOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The options of a plan: the family of architectures that the model is run as, and the tasks that it is run for."""
+
+    family: str | None = None
+    tasks: tuple[str, ...] = ()
 
 
 class TransformersKind:
     """The kind of engine that is registered as `transformers`."""
 
     name = "transformers"
+    libraries = (
+        "torch",
+        "transformers.modeling_utils",
+        "transformers.models.auto",
+        "transformers.generation.utils",
+        "yunmo.engines.transformers.loading",
+    )
 
     def offer(self, model: ModelDescription, hardware: Hardware) -> Offer | None:
         """Offer to run the model through its library class, below every dedicated engine."""
@@ -55,6 +71,19 @@ class TransformersKind:
             missing=_missing(model),
             problem=problem,
         )
+
+    def check(self, plan: Plan) -> None:
+        """Refuse unknown options, families, tasks and precisions."""
+        options = read_options(plan, TransformersOptions)
+        if options.family is not None and options.family not in families.FAMILIES:
+            raise InvalidRequest(
+                f"There is no family '{options.family}' of models; there are: {', '.join(families.FAMILIES)}.", param="family"
+            )
+        family = families.FAMILIES[options.family] if options.family else None
+        strange = [task for task in options.tasks if family and task not in family.tasks]
+        if family and strange:
+            raise InvalidRequest(f"The family {family.name} has no task '{strange[0]}'; it has: {', '.join(family.tasks)}.", param="tasks")
+        check_precision(plan, ("fp32", "bf16"))
 
     def load(self, directory: Path, derived: Path, plan: Plan, progress: Progress) -> Engine | BatchEngine:
         """Load the model and give it the engine of its family."""
@@ -132,6 +161,9 @@ def _problem(model: ModelDescription, family: Family | None) -> str | None:
             f"its {code} names code of its own (`auto_map` or the like), and code from a repository is never run: "
             "use a model whose architecture is part of transformers, and remove the entry"
         )
+    sense = families.other_sense(model)
+    if family is None and sense and model.architectures:
+        return f"{model.architectures[0]} works with {sense} besides text, and no task of Yunmo's takes them: choose a model that reads text alone"
     if not any(path.endswith(".safetensors") for path in model.files):
         return _without_safetensors(model, family)
     return _without_voice(model) or _strange_module(model, family)
@@ -159,12 +191,9 @@ def _names_code(document: Any) -> bool:
 
 
 def _without_safetensors(model: ModelDescription, family: Family | None) -> str | None:
-    unsafe = [path for path in model.files if path.endswith(_UNSAFE_SUFFIXES)]
-    if unsafe and (family or "config.json" in model.files):
-        return (
-            f"its weights ({unsafe[0]}) are not safetensors, and other formats can hide code that runs when they are opened. "
-            "Convert it: load it with transformers on a machine that trusts it, `model.save_pretrained(folder)`, and push the folder"
-        )
+    conversion = conversion_of(model)
+    if conversion and (family or "config.json" in model.files):
+        return conversion
     if family and not any(path.endswith((".gguf", ".onnx")) for path in model.files):
         return "it has no weights: push its model.safetensors"
     return None

@@ -87,17 +87,18 @@ class _Rewriter:
             raise Unsupported("logit_bias is for generated text only", param="logit_bias")
         if pair.first_token is not None:
             options["forced_bos_token_id"] = pair.first_token
-        texts, read, written = [], 0, 0
+        texts, usage = [], Usage()
         for text in request.texts:
             if job.is_cancelled:
                 break
             inputs = self._encode(pair, check_text(text, "inputs"), request.truncate)
+            usage += Usage(input_tokens=inputs["input_ids"].shape[-1], characters=len(text))
+            job.emit(usage)
             ids, rewritten = write_text(self._checkpoint, inputs, request.sampling, job, **options)
-            read += inputs["input_ids"].shape[-1]
-            written += len(ids) - 1
+            usage += Usage(output_tokens=len(ids) - 1)
             texts.append(rewritten.strip())
         job.emit(Texts(texts=tuple(texts)))
-        return Usage(input_tokens=read, output_tokens=written, characters=sum(map(len, request.texts)))
+        return usage
 
     def _encode(self, pair: Pair, text: str, truncate: bool) -> dict[str, Any]:
         tokenizer, limit = self._checkpoint.tokenizer, self._checkpoint.context_tokens

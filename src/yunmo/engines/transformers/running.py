@@ -76,7 +76,7 @@ class Job:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._cancelled = threading.Event()
-        self.pieces: asyncio.Queue[Output | Usage | YunmoError] = asyncio.Queue()
+        self.pieces: asyncio.Queue[Output | Usage | YunmoError | None] = asyncio.Queue()
 
     @property
     def is_cancelled(self) -> bool:
@@ -87,8 +87,8 @@ class Job:
         """Ask the work to stop."""
         self._cancelled.set()
 
-    def emit(self, piece: Output | Usage | YunmoError) -> None:
-        """Hand a piece to whoever reads the stream; called from the working thread."""
+    def emit(self, piece: Output | Usage | YunmoError | None) -> None:
+        """Hand a piece to whoever reads the stream, None at its end; called from the working thread."""
         with suppress(RuntimeError):  # the loop has closed: nobody reads any more
             self._loop.call_soon_threadsafe(self.pieces.put_nowait, piece)
 
@@ -111,13 +111,10 @@ class Threaded:
         job = Job(loop)
         work = self._threads.submit(self._run, request, job)
         try:
-            while True:
-                piece = await job.pieces.get()
+            while (piece := await job.pieces.get()) is not None:
                 if isinstance(piece, YunmoError):
                     raise piece
                 yield piece
-                if isinstance(piece, Usage):
-                    return
         finally:
             job.cancel()
             if not work.cancel():  # begun: it ends at its next token
@@ -136,6 +133,7 @@ class Threaded:
         try:
             with torch.inference_mode():
                 job.emit(self._answers[type(request)](request, job))
+            job.emit(None)
         except YunmoError as error:
             job.emit(error)
         except Exception as error:  # boundary: a model's failure ends that request alone

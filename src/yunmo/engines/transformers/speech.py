@@ -48,6 +48,7 @@ class _Writer:
         options = self._options(request, job)
         samples = decode_audio(request.audio, self._rate)
         duration = len(samples) / self._rate
+        job.emit(Usage(seconds=duration))
         if not self._is_whisper:
             text = self._pipeline(samples, **options)["text"]
             chunks = [{"text": text, "timestamp": (0.0, duration), "language": request.language or ""}]
@@ -112,6 +113,7 @@ class _Speller:
             raise Unsupported("this model spells what it hears: it takes no prompt, temperature or beams and does not translate")
         samples = decode_audio(request.audio, self._rate)
         duration = len(samples) / self._rate
+        job.emit(Usage(seconds=duration))
         options = {"chunk_length_s": _WINDOW_SECONDS, "stride_length_s": 5.0} if duration > _WINDOW_SECONDS else {}
         found = self._pipeline(samples, return_timestamps="word", **options)["chunks"]
         if job.is_cancelled:

@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from yunmo.core.engine import Plan, Progress
+from yunmo.core.engine import Plan, Progress, read_options
 from yunmo.core.errors import EngineFailed, InvalidRequest, Unavailable, Unsupported, YunmoError
 from yunmo.core.tasks import Output, Request, Transcribe, Transcript, TranscriptSegment, Word, task_name
 from yunmo.core.usage import Usage
 from yunmo.engines.whisper.audio import RATE, Samples, blocks, decode, floats, is_silent
-from yunmo.engines.whisper.kind import LONGEST_SECONDS
+from yunmo.engines.whisper.kind import MOST_BEAMS, WhisperOptions
 
 _MAGIC = b"WhisperSpec\0"
-_BEAMS = 5
-_MOST_BEAMS = 16
 _TEMPERATURES = (0.0, 0.4, 0.8)
 """Tried in turn while the text looks wrong (too repetitive or too unlikely). Twice as many took 26 s for 3 s without speech."""
 
@@ -32,8 +30,9 @@ class WhisperEngine:
 
     def __init__(self, model: Any, plan: Plan) -> None:
         self._model = model
-        self._longest_seconds = int(plan.options.get("longest_seconds", LONGEST_SECONDS))
-        self._beams = int(plan.options.get("beams", _BEAMS))
+        options = read_options(plan, WhisperOptions)
+        self._longest_seconds = options.longest_seconds
+        self._beams = options.beams
         self._threads = ThreadPoolExecutor(plan.slots, thread_name_prefix="whisper")
         self._works: set[_Work] = set()
         self._closed = False
@@ -98,8 +97,8 @@ class WhisperEngine:
         if request.temperature is not None and not 0 <= request.temperature <= 1:
             raise InvalidRequest("`temperature` must be between 0 and 1.", param="temperature")
         beams = self._beams if request.beams is None else request.beams
-        if not 1 <= beams <= _MOST_BEAMS:
-            raise InvalidRequest(f"`beams` must be between 1 and {_MOST_BEAMS}.", param="beams")
+        if not 1 <= beams <= MOST_BEAMS:
+            raise InvalidRequest(f"`beams` must be between 1 and {MOST_BEAMS}.", param="beams")
         return {
             "language": self._language(request.language),
             "task": "translate" if request.to_english else "transcribe",
@@ -125,6 +124,7 @@ class WhisperEngine:
         for start, block in blocks(samples):
             if work.cancelled:
                 return
+            yield Usage(output_tokens=tokens, seconds=start + len(block) / RATE)
             if is_silent(block):
                 continue
             segments, language = self._listen(block, wishes | {"initial_prompt": prompt})

@@ -2,11 +2,15 @@
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Annotated
 
-from yunmo.core.engine import Engine, Hardware, ModelDescription, Offer, Plan, Progress
+import msgspec
+
+from yunmo.core.engine import Engine, Hardware, ModelDescription, Offer, Plan, Progress, check_precision, read_options
 
 SLOTS = 2
 LONGEST_SECONDS = 4 * 3600
+MOST_BEAMS = 16
 _PREFERENCE = 70
 _MIB = 1 << 20
 _OVERHEAD_BYTES = 350 * _MIB
@@ -15,13 +19,22 @@ _RECORDING_BYTES_PER_SECOND = 32_000
 _BLOCK_BYTES = 300 * _MIB
 _SHORT_MEMORY_BYTES = 8 << 30
 _CONFIG_MARKS = ("suppress_ids", "lang_ids", "alignment_heads")
+_PRECISIONS = ("int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32")
 _VOCABULARIES = ("vocabulary.json", "vocabulary.txt")
+
+
+class WhisperOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The options of a plan: the longest recording, and how many beams search unless a request says it."""
+
+    longest_seconds: Annotated[int, msgspec.Meta(ge=1, le=48 * 3600)] = LONGEST_SECONDS
+    beams: Annotated[int, msgspec.Meta(ge=1, le=MOST_BEAMS)] = 5
 
 
 class WhisperKind:
     """The kind of engine that is registered as `whisper`."""
 
     name = "whisper"
+    libraries = ("faster_whisper", "yunmo.engines.whisper.engine")
 
     def offer(self, model: ModelDescription, hardware: Hardware) -> Offer | None:
         """Offer transcription for a CTranslate2 Whisper directory: model.bin beside its own config.json and vocabulary."""
@@ -51,6 +64,11 @@ class WhisperKind:
             missing=None if find_spec("faster_whisper") else "faster-whisper is not installed: pip install 'yunmo[whisper]'",
             problem=None if "tokenizer.json" in model.files else "tokenizer.json is missing: push the one of the original Whisper model.",
         )
+
+    def check(self, plan: Plan) -> None:
+        """Refuse unknown and impossible options, and precisions that CTranslate2 does not have."""
+        read_options(plan, WhisperOptions)
+        check_precision(plan, _PRECISIONS)
 
     def load(self, directory: Path, derived: Path, plan: Plan, progress: Progress) -> Engine:
         """Load the model. Raises EngineFailed if model.bin is not CTranslate2's."""

@@ -26,7 +26,7 @@ from yunmo.core.errors import (
 )
 from yunmo.web.dialects.admin.deployments import DeploymentRoutes
 from yunmo.web.dialects.admin.tenancy import TenancyRoutes
-from yunmo.web.metrics import Metrics
+from yunmo.web.metrics import Metrics, Moment
 from yunmo.web.replies import json_reply
 from yunmo.web.request import ClientGone, Request
 from yunmo.web.routing import Route
@@ -85,8 +85,15 @@ class AdminDialect:
     async def _health(self, _request: Request) -> Response:
         return json_reply({"status": "ok", "version": self._cloud.system.view().version})
 
-    async def _render_metrics(self, _request: Request) -> Response:
-        return Response(self._metrics.render(), media_type="text/plain; version=0.0.4")
+    async def _render_metrics(self, request: Request) -> Response:
+        system = self._cloud.system.view()
+        moment = Moment(
+            deployments=self._cloud.deployments.list(request.principal),
+            memory_bytes=system.model_memory_bytes,
+            claimed_bytes=system.model_memory_used_bytes,
+            tokens=self._cloud.tenancy.ledger.token_totals(),
+        )
+        return Response(self._metrics.render(moment), media_type="text/plain; version=0.0.4")
 
     async def _system(self, _request: Request) -> Response:
         return json_reply(self._cloud.system.view())

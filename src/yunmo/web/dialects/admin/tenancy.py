@@ -96,7 +96,6 @@ class TenancyRoutes:
         wanted = await request.struct(PutAlias)
         type_, name = _repository_type(request), request.params["name"]
         await self._cloud.hub.repositories.alias(request.principal, type_, name, wanted.repository)
-        await self._record(request, "alias.set", name, {"repository": wanted.repository})
         return json_reply(Alias(type_, name, wanted.repository))
 
     async def _delete_alias(self, request: Request) -> Response:
@@ -105,7 +104,6 @@ class TenancyRoutes:
         if not found:
             raise NotFound(f"There is no alias '{name}' for a {type_}.")
         await self._cloud.hub.repositories.remove_alias(request.principal, type_, name)
-        await self._record(request, "alias.removed", name, {})
         return json_reply(Alias(*found[0]))
 
     async def _list_aliases(self, request: Request) -> Response:

@@ -14,11 +14,12 @@ from yunmo.cloud.values import Answering, Served
 from yunmo.core.errors import YunmoError
 from yunmo.web.dialects.hf.asks import Form, Generation
 from yunmo.web.dialects.hf.errors import error_reply
-from yunmo.web.dialects.hf.forms import FORMS, form_of, refined, tags_of
+from yunmo.web.dialects.hf.forms import FORMS, form_of, other_names, refined, tags_of
 from yunmo.web.dialects.hf.generation import TokenEvents, whole_generation
 from yunmo.web.dialects.hf.replies import json_bytes
 from yunmo.web.request import Request
 from yunmo.web.routing import Handler, Route
+from yunmo.web.waiting import ask, begun
 
 _PREFIXES = ("/models", "/hf-inference/models")
 _NAMES = ("/{namespace}/{name}", "/{name}")
@@ -62,7 +63,7 @@ class HuggingFaceDialect:
     name = "huggingface"
 
     def __init__(self, cloud: Cloud) -> None:
-        self._inference = cloud.inference
+        self._cloud = cloud
 
     def routes(self) -> Sequence[Route]:
         """Every layout that the client builds; one of them is documented."""
@@ -113,15 +114,15 @@ class HuggingFaceDialect:
 
     async def _infer(self, request: Request) -> Response:
         model = _model(request.params)
-        served = await self._inference.find(request.principal, model)
+        served = await self._cloud.inference.find(request.principal, model)
         form = form_of(served, request.params.get("task"))
         body = await request.bytes(form.limit_bytes)
-        ask = refined(form, served, body).read(body)
-        answering = await self._inference.begin(request.principal, model, ask.request)
-        if isinstance(ask, Generation):
-            return await self._generate(ask, answering)
+        wanted = refined(form, served, body).read(body)
+        answering = await ask(self._cloud, request, model, wanted.request)
+        if isinstance(wanted, Generation):
+            return await self._generate(wanted, answering, other_names(served, request.params.get("task")))
         try:
-            reply = ask.reply(await answering.whole())
+            reply = wanted.reply(await answering.whole())
         finally:
             await answering.close()
         headers = _headers(answering)
@@ -129,16 +130,16 @@ class HuggingFaceDialect:
             reply.add(headers)
         return reply
 
-    async def _generate(self, ask: Generation, answering: Answering) -> Response:
-        if ask.is_stream:
+    async def _generate(self, wanted: Generation, answering: Answering, also: Sequence[str]) -> Response:
+        if wanted.is_stream:
             try:
-                await answering.ready()
-                return TokenEvents(ask, answering, _headers(answering))
+                await begun(answering)
+                return TokenEvents(wanted, answering, _headers(answering))
             except BaseException:
                 await answering.close()
                 raise
         try:
-            reply = whole_generation(ask, await answering.whole(), answering.usage)
+            reply = whole_generation(wanted, await answering.whole(), answering.usage, also)
         finally:
             await answering.close()
         reply.add(_headers(answering))
@@ -159,7 +160,7 @@ class HuggingFaceDialect:
         return json_bytes(HealthReply(served.state), 503 if served.state in _UNHEALTHY else 200)
 
     async def _served(self, request: Request) -> Served:
-        return await self._inference.find(request.principal, _model(request.params))
+        return await self._cloud.inference.find(request.principal, _model(request.params))
 
 
 def _summary(form: Form) -> str:

@@ -59,6 +59,7 @@ FORMS: dict[str, Form] = {
 }
 
 _BY_TASK: dict[str, Form] = {form.task: form for form in reversed(FORMS.values())}
+_TEXT_NAMES = {"translate": "translation_text", "summarize": "summary_text"}
 _LABELLED = {"classify": "zero-shot-classification", "classify-image": "zero-shot-image-classification"}
 
 
@@ -75,11 +76,21 @@ def form_of(served: Served, tag: str | None) -> Form:
 
 
 def refined(form: Form, served: Served, body: bytes) -> Form:
-    """The zero-shot form for a classifier that also does zero-shot, when the body names the labels to choose from."""
+    """The form that the body tells more exactly: zero-shot where it names labels to choose from, translation where it names languages."""
+    if form.task == "generate" and "translate" in served.tasks and b'"tgt_lang"' in body:
+        return FORMS["translation"]
     tag = _LABELLED.get(form.task)
     if tag is None or FORMS[tag].task not in served.tasks or b'"candidate_labels"' not in body:
         return form
     return FORMS[tag]
+
+
+def other_names(served: Served, tag: str | None) -> list[str]:
+    """Under which names the text of a model that rewrites texts is looked for, where the path does not say what it is asked for.
+
+    `translation()` and `summarization()` send to a model's URL exactly what `text_generation()` may send.
+    """
+    return [name for task, name in _TEXT_NAMES.items() if tag is None and task in served.tasks]
 
 
 def tags_of(served: Served) -> list[str]:

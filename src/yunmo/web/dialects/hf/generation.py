@@ -1,6 +1,6 @@
 """Text generation's replies: those of text-generation-inference (TGI), whole and as a stream of tokens."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import structlog
@@ -15,15 +15,16 @@ from yunmo.web.dialects.hf.asks import Generation
 from yunmo.web.dialects.hf.errors import error_content
 from yunmo.web.dialects.hf.replies import Bytes, json_bytes
 from yunmo.web.replies import event
+from yunmo.web.waiting import comments
 
 _log = structlog.get_logger()
 
 
-def whole_generation(ask: Generation, output: Output, usage: Usage) -> Bytes:
-    """A list with one object, which `text_generation` and the JavaScript client both read."""
+def whole_generation(ask: Generation, output: Output, usage: Usage, also: Sequence[str] = ()) -> Bytes:
+    """A list with one object, which `text_generation` and the JavaScript client both read; `also` are other names for the text."""
     assert isinstance(output, Choices)
     choice = output.choices[0]
-    content: dict[str, Any] = {"generated_text": _full(ask, choice.text)}
+    content: dict[str, Any] = dict.fromkeys(("generated_text", *also), _full(ask, choice.text))
     if ask.has_details:
         content["details"] = _details(ask, choice, usage)
     return json_bytes([content])
@@ -48,6 +49,8 @@ async def _events(ask: Generation, answering: Answering) -> AsyncIterator[bytes]
     """One event per token; the last one carries the whole text and what it took."""
     writing = _Writing(ask)
     try:
+        async for comment in comments(answering):
+            yield comment
         async for chunk in answering:
             if isinstance(chunk, Choices):
                 chunk = _as_delta(chunk)  # noqa: PLW2901 - an engine may answer in one piece

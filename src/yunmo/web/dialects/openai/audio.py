@@ -21,6 +21,7 @@ from yunmo.web.dialects.openai.streams import begin_streaming
 from yunmo.web.dialects.openai.transcripts import DurationUsage, PlainTranscript, srt, verbose, vtt
 from yunmo.web.replies import event, event_reply, json_reply
 from yunmo.web.request import Request
+from yunmo.web.waiting import ask, comments
 
 PROMPT_CHARACTERS_LIMIT = 8192
 _NOT_FOR_STREAMS = frozenset({"srt", "vtt", "verbose_json"})
@@ -90,7 +91,7 @@ async def transcription_handler(cloud: Cloud, request: Request) -> Response:
             raise InvalidRequest("A stream needs 'response_format' json or text.", param="response_format")
         answering = await begin_streaming(cloud, request, form.model, task)
         return event_reply(_events(answering), answer_headers(request, started, answering), closing=answering.close)
-    answering = await cloud.inference.begin(request.principal, form.model, task)
+    answering = await ask(cloud, request, form.model, task)
     transcript = await _transcript(answering)
     return _reply(transcript, form, granularities, _usage(answering, transcript.duration), answer_headers(request, started, answering))
 
@@ -100,7 +101,7 @@ async def translation_handler(cloud: Cloud, request: Request) -> Response:
     started = time.perf_counter()
     audio, form = await _form(request, TranslationForm)
     task = Transcribe(audio=audio, prompt=form.prompt or None, temperature=form.temperature, to_english=True)
-    answering = await cloud.inference.begin(request.principal, form.model, task)
+    answering = await ask(cloud, request, form.model, task)
     transcript = await _transcript(answering)
     return _reply(transcript, form, ["segment"], _usage(answering, transcript.duration), answer_headers(request, started, answering))
 
@@ -172,6 +173,8 @@ async def _events(answering: Answering) -> AsyncIterator[bytes]:
     text = ""
     duration = 0.0
     try:
+        async for comment in comments(answering):
+            yield comment
         async for chunk in answering:
             if not isinstance(chunk, TranscriptSegment | Transcript):
                 raise InternalError(f"The model's stream has a {type(chunk).__name__} in it.")

@@ -34,6 +34,7 @@ from yunmo.web.dialects.openai.streams import DONE, Frame, begin_streaming, delt
 from yunmo.web.dialects.openai.wire import fingerprint, finite, new_id, token_usage
 from yunmo.web.replies import event_reply, json_reply
 from yunmo.web.request import Request
+from yunmo.web.waiting import ask, comments
 
 _ANY_MODEL = frozenset({"", "dummy", "tgi"})
 """What Hugging Face's clients send as `model` when the URL names it."""
@@ -65,7 +66,7 @@ async def chat_reply(cloud: Cloud, request: Request, model: str, body: ChatBody)
         answering = await begin_streaming(cloud, request, model, chat)
         events = _events(answering, chat.choices, has_usage=has_usage)
         return event_reply(events, answer_headers(request, started, answering), closing=answering.close)
-    answering = await cloud.inference.begin(request.principal, model, chat)
+    answering = await ask(cloud, request, model, chat)
     output = await answering.whole()
     return json_reply(_completion(answering, output), headers=answer_headers(request, started, answering))
 
@@ -96,9 +97,11 @@ async def _events(answering: Answering, choices: int, *, has_usage: bool) -> Asy
     served = answering.served
     frame = Frame("chat.completion.chunk", new_id("chatcmpl"), served.name, fingerprint(served.revision), has_usage=has_usage)
     unfinished = set(range(choices))
-    for index in range(choices):
-        yield frame.chunk(ChunkChoice(index, Delta(role="assistant", content="", refusal=None)))
     try:
+        async for comment in comments(answering):
+            yield comment
+        for index in range(choices):
+            yield frame.chunk(ChunkChoice(index, Delta(role="assistant", content="", refusal=None)))
         async for delta in deltas(answering):
             for choice in _chunk_choices(delta):
                 yield frame.chunk(choice)

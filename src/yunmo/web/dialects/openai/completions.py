@@ -24,6 +24,7 @@ from yunmo.web.dialects.openai.streams import DONE, Frame, begin_streaming, delt
 from yunmo.web.dialects.openai.wire import TokenUsage, fingerprint, finite, new_id, token_usage
 from yunmo.web.replies import event_reply, json_reply
 from yunmo.web.request import Request
+from yunmo.web.waiting import ask, comments
 
 PROMPTS_LIMIT = 128
 """Of answers too: prompts times choices."""
@@ -130,7 +131,7 @@ async def _all_answers(cloud: Cloud, request: Request, model: str, tasks: list[G
 
     async def answer(task: Generate) -> _Answer:
         async with gate:
-            answering = await cloud.inference.begin(request.principal, model, task)
+            answering = await ask(cloud, request, model, task)
             output = await answering.whole()
         if not isinstance(output, Choices):
             raise InternalError(f"The model continued a text with {type(output).__name__}.")
@@ -179,6 +180,8 @@ class _Stream:
             for number in range(len(self._tasks)):
                 if number > 0:
                     await self.begin(number)
+                async for comment in comments(self.answering):
+                    yield comment
                 async for choice in self._news(number):
                     yield frame.chunk(choice)
                 self._spent += self.answering.usage

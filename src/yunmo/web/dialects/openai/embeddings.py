@@ -17,6 +17,7 @@ from yunmo.web.dialects.openai.prompts import PromptBody, prompts_of
 from yunmo.web.dialects.openai.sampling import ModelName
 from yunmo.web.replies import json_reply
 from yunmo.web.request import Request
+from yunmo.web.waiting import ask
 
 INPUTS_LIMIT = 2048
 DIMENSIONS_LIMIT = 65536
@@ -66,7 +67,7 @@ async def embedding_handler(cloud: Cloud, request: Request) -> Response:
         raise InvalidRequest("'model' is missing. GET /v1/models lists what may be asked.", param="model")
     inputs = tuple(prompts_of(body.input, "input", INPUTS_LIMIT, may_be_empty=False))
     task = Embed(inputs=inputs, truncate=False, dimensions=body.dimensions)
-    answering = await cloud.inference.begin(request.principal, body.model, task)
+    answering = await ask(cloud, request, body.model, task)
     output = await answering.whole()
     if not isinstance(output, Vectors):
         raise InternalError(f"The model embedded with {type(output).__name__}.")

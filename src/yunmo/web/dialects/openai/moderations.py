@@ -23,6 +23,7 @@ from yunmo.web.dialects.openai.sampling import ModelName
 from yunmo.web.dialects.openai.wire import new_id
 from yunmo.web.replies import json_reply
 from yunmo.web.request import Request
+from yunmo.web.waiting import ask
 
 INPUTS_LIMIT = 256
 DEFAULT_MODEL = "moderation"
@@ -76,7 +77,7 @@ async def moderation_handler(cloud: Cloud, request: Request) -> Response:
 
 async def _begin(cloud: Cloud, request: Request, model: str | None, task: Classify) -> Answering:
     try:
-        return await cloud.inference.begin(request.principal, model or DEFAULT_MODEL, task)
+        return await ask(cloud, request, model or DEFAULT_MODEL, task)
     except ModelNotFound as error:
         if model:
             raise

@@ -20,6 +20,7 @@ from yunmo.web.dialects.openai.headers import answer_headers
 from yunmo.web.dialects.openai.sampling import ModelName
 from yunmo.web.replies import event, event_reply
 from yunmo.web.request import Request
+from yunmo.web.waiting import ask
 
 INPUT_CHARACTERS_LIMIT = 4096
 PCM_RATE = 24_000
@@ -96,7 +97,7 @@ async def speech_handler(cloud: Cloud, request: Request) -> Response:
     if form in _CODECS:
         await asyncio.to_thread(_encoders, form)
     voice = body.voice.id if isinstance(body.voice, VoiceName) else body.voice
-    answering = await cloud.inference.begin(request.principal, body.model, Speak(text=body.input, voice=voice, speed=body.speed or 1.0))
+    answering = await ask(cloud, request, body.model, Speak(text=body.input, voice=voice, speed=body.speed or 1.0))
     output = await answering.whole()
     if not isinstance(output, Speech):
         raise InternalError(f"The model spoke with {type(output).__name__}.")

@@ -12,6 +12,7 @@ from yunmo.core.errors import InternalError
 from yunmo.core.tasks import Chat, Choice, Choices, Generate, TextDelta, ToolCallDelta, Transcribe
 from yunmo.web.dialects.openai.wire import TokenUsage
 from yunmo.web.request import Request
+from yunmo.web.waiting import ask, begun
 
 DONE = b"data: [DONE]\n\n"
 
@@ -36,10 +37,10 @@ class Frame:
 
 
 async def begin_streaming(cloud: Cloud, request: Request, model: str, task: Chat | Generate | Transcribe) -> Answering:
-    """An answer whose first chunk is there; what goes wrong before it is raised, so that it gets a real status."""
-    answering = await cloud.inference.begin(request.principal, model, task)
+    """An answer whose first chunk is there or is slow to come; what goes wrong until then is raised, so that it gets a real status."""
+    answering = await ask(cloud, request, model, task)
     try:
-        await answering.ready()
+        await begun(answering)
     except BaseException:
         await answering.close()
         raise
