@@ -32,6 +32,13 @@ class Running:
     process: subprocess.Popen[bytes]
 
     @property
+    def cas_epoch(self) -> str:
+        """What the address of its content-addressed store ends with."""
+        from yunmo.hub.xet.tokens import Signer
+
+        return f"e1-{Signer((self.data / 'secrets' / 'signing').read_bytes()).key_for('cas address')[:4].hex()}"
+
+    @property
     def headers(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self.key}"}
 
@@ -84,7 +91,7 @@ class Running:
         self.process.wait(10)
 
 
-def start_server(data: Path, environment: Mapping[str, str] | None = None, timeout_seconds: float = 40) -> Running:
+def start_server(data: Path, environment: Mapping[str, str] | None = None, timeout_seconds: float = 40, port: int = 0) -> Running:
     """Start a server over `data`, which may hold an earlier one's."""
     data.mkdir(parents=True, exist_ok=True)
     log = data / "server.log"
@@ -92,7 +99,7 @@ def start_server(data: Path, environment: Mapping[str, str] | None = None, timeo
     clean = {name: value for name, value in os.environ.items() if not name.startswith("YUNMO_")}
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [sys.executable, "-c", "from yunmo.cli.main import main; main()", "serve", "--data", str(data), "--port", "0"],
+            [sys.executable, "-c", "from yunmo.cli.main import main; main()", "serve", "--data", str(data), "--port", str(port)],
             stdout=out,
             stderr=out,
             env=clean | _QUIET | dict(environment or {}),

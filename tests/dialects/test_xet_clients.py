@@ -128,7 +128,7 @@ def bearer(token):
 def xet_token(http, served, repository="acme/first", token="acme", kind="read"):
     reply = http.get(f"/api/models/{repository}/xet-{kind}-token/main", headers=bearer(served.tokens[token]))
     assert reply.status_code == 200, reply.text
-    assert reply.headers["X-Xet-Cas-Url"] == reply.json()["casUrl"] == f"{served.url}/cas/e1"
+    assert reply.headers["X-Xet-Cas-Url"] == reply.json()["casUrl"] == f"{served.url}/cas/e1-f4e092d5"
     return reply.json()["accessToken"]
 
 
@@ -142,12 +142,12 @@ def test_a_private_file_is_closed_to_the_tokens_of_other_projects(http, served, 
     entry = find(http, served)
     http.post("/api/repos/create", json={"name": "mine", "type": "model"}, headers=bearer(served.tokens["other"]))
     foreign = xet_token(http, served, "other/mine", "other", "write")
-    assert http.get(f"/cas/e1/v2/reconstructions/{entry['xetHash']}", headers=bearer(foreign)).status_code == 404
+    assert http.get(f"/cas/e1-f4e092d5/v2/reconstructions/{entry['xetHash']}", headers=bearer(foreign)).status_code == 404
     for token in (served.tokens["other"], None):
         reply = http.get("/api/models/acme/first/xet-read-token/main", headers=bearer(token) if token else {})
         assert reply.status_code in {401, 404}
     own = xet_token(http, served)
-    assert http.get(f"/cas/e1/v2/reconstructions/{entry['xetHash']}", headers=bearer(own)).status_code == 200
+    assert http.get(f"/cas/e1-f4e092d5/v2/reconstructions/{entry['xetHash']}", headers=bearer(own)).status_code == 200
 
 
 def test_a_sha256_that_another_project_uploaded_cannot_be_claimed(http, served, pushed):
@@ -174,16 +174,16 @@ def test_tokens_expire_are_bound_to_reading_and_are_no_keys(http, served, pushed
     past = AccessTicket(int(time.time()) - 1, 1, "acme", "k", True, True, True)
     reading = xet_token(http, served, token="reader")
     for token, status in ((served.hub.large.signer.seal(past), 401), ("nonsense", 401), (served.tokens["acme"], 401), (reading, 200)):
-        assert http.get(f"/cas/e1/v2/reconstructions/{entry['xetHash']}", headers=bearer(token)).status_code == status
-    assert http.post(f"/cas/e1/v1/xorbs/default/{'0' * 64}", content=b"x", headers=bearer(reading)).status_code == 403
-    assert http.post("/cas/e1/v2/shards", content=b"x", headers=bearer(reading)).status_code == 403
+        assert http.get(f"/cas/e1-f4e092d5/v2/reconstructions/{entry['xetHash']}", headers=bearer(token)).status_code == status
+    assert http.post(f"/cas/e1-f4e092d5/v1/xorbs/default/{'0' * 64}", content=b"x", headers=bearer(reading)).status_code == 403
+    assert http.post("/cas/e1-f4e092d5/v2/shards", content=b"x", headers=bearer(reading)).status_code == 403
     assert http.get("/api/whoami-v2", headers=bearer(reading)).status_code == 401
     assert http.get("/api/models/acme/first/xet-write-token/main", headers=bearer(served.tokens["reader"])).status_code == 403
 
 
 def test_xorb_links_need_no_key_and_open_only_their_range(http, served, pushed):
     entry = find(http, served)
-    answer = http.get(f"/cas/e1/v1/reconstructions/{entry['xetHash']}", headers=bearer(xet_token(http, served))).json()
+    answer = http.get(f"/cas/e1-f4e092d5/v1/reconstructions/{entry['xetHash']}", headers=bearer(xet_token(http, served))).json()
     fetch = next(iter(answer["fetch_info"].values()))[0]
     low, high = fetch["url_range"]["start"], fetch["url_range"]["end"]
     reply = http.get(fetch["url"], headers={"Range": f"bytes={low}-{high}"})
@@ -199,15 +199,17 @@ def test_a_range_after_the_end_of_a_file_is_answered_416(http, served, pushed):
     entry = find(http, served)
     headers = bearer(xet_token(http, served)) | {"Range": f"bytes={entry['size']}-{entry['size'] + 9}"}
     for version in ("v1", "v2"):
-        assert http.get(f"/cas/e1/{version}/reconstructions/{entry['xetHash']}", headers=headers).status_code == 416
+        assert http.get(f"/cas/e1-f4e092d5/{version}/reconstructions/{entry['xetHash']}", headers=headers).status_code == 416
 
 
 def test_routes_that_we_do_not_have_are_404_so_that_clients_try_others(http, served, pushed):
     headers = bearer(xet_token(http, served, kind="write"))
     unknown = [("POST", f"/v1/xorb-grants/default/{'0' * 64}"), ("GET", f"/v2/file-chunk-hashes/{'0' * 64}"), ("PUT", "/v3/shards")]
     for method, path in [*unknown, ("GET", "/v2/reconstructions/" + "0" * 64), ("GET", "/v1/chunks/default/" + "0" * 64)]:
-        assert http.request(method, f"/cas/e1{path}", headers=headers, content=b"{}" if method != "GET" else None).status_code == 404
-    assert http.get(f"/cas/e2/v2/reconstructions/{'0' * 64}", headers=headers).status_code == 404
+        assert (
+            http.request(method, f"/cas/e1-f4e092d5{path}", headers=headers, content=b"{}" if method != "GET" else None).status_code == 404
+        )
+    assert http.get(f"/cas/e2-f4e092d5/v2/reconstructions/{'0' * 64}", headers=headers).status_code == 404
     assert http.post("/v1/telemetry", json={"any": "thing"}).status_code == 200
 
 
@@ -216,15 +218,15 @@ def test_a_pushed_shard_is_answered_in_lines_and_a_bad_one_with_400(http, served
     dice = random.Random(99)
     xorb = client.xorb_of([dice.randbytes(40_000) for _ in range(20)])
     file = client.File([(xorb, 0, 20)])
-    answers = [http.post(f"/cas/e1/v1/xorbs/default/{xorb.name}", content=xorb.body, headers=headers).json() for _ in range(2)]
+    answers = [http.post(f"/cas/e1-f4e092d5/v1/xorbs/default/{xorb.name}", content=xorb.body, headers=headers).json() for _ in range(2)]
     assert answers == [{"was_inserted": True}, {"was_inserted": False}]
-    reply = http.post("/cas/e1/v2/shards", content=client.shard_of(file), headers=headers)
+    reply = http.post("/cas/e1-f4e092d5/v2/shards", content=client.shard_of(file), headers=headers)
     lines = [json.loads(line) for line in reply.text.splitlines()]
     assert lines[0] == {"type": "validating", "verified": 800_000, "total": 800_000}
     assert lines[-1] == {"type": "result"}
-    assert http.post("/cas/e1/v1/shards", content=client.shard_of(file), headers=headers).json() == {"result": 1}
+    assert http.post("/cas/e1-f4e092d5/v1/shards", content=client.shard_of(file), headers=headers).json() == {"result": 1}
     for bad in (b"", b"junk", client.shard_of(file, sha256="d" * 64), client.shard_of(client.File([(xorb, 0, 21)]))):
-        assert http.post("/cas/e1/v2/shards", content=bad, headers=headers).status_code == 400
+        assert http.post("/cas/e1-f4e092d5/v2/shards", content=bad, headers=headers).status_code == 400
 
 
 HOSTILE = [
@@ -249,13 +251,13 @@ def test_hostile_hashes_and_tickets_are_refused_on_every_route(http, served, pus
     headers = bearer(xet_token(http, served, kind="write"))
     text = quote(value, safe="")
     paths = [
-        ("GET", f"/cas/e1/v1/chunks/{text}/{text}"),
-        ("POST", f"/cas/e1/v1/xorbs/default/{text}"),
-        ("GET", f"/cas/e1/v1/reconstructions/{text}"),
+        ("GET", f"/cas/e1-f4e092d5/v1/chunks/{text}/{text}"),
+        ("POST", f"/cas/e1-f4e092d5/v1/xorbs/default/{text}"),
+        ("GET", f"/cas/e1-f4e092d5/v1/reconstructions/{text}"),
     ]
     paths += [
-        ("GET", f"/cas/e1/v2/reconstructions/{text}"),
-        ("GET", f"/cas/e1/xorbs/{text}"),
+        ("GET", f"/cas/e1-f4e092d5/v2/reconstructions/{text}"),
+        ("GET", f"/cas/e1-f4e092d5/xorbs/{text}"),
         ("PUT", f"/cas/lfs/{text}"),
         ("POST", f"/cas/lfs/{text}"),
     ]
@@ -271,11 +273,11 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing_behind(http, served, 
     xorb = client.xorb_of([random.Random(5).randbytes(100_000) for _ in range(30)])
     host, port = served.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as connection:
-        head = f"POST /cas/e1/v1/xorbs/default/{xorb.name} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\nContent-Length: {len(xorb.body)}\r\n\r\n"
+        head = f"POST /cas/e1-f4e092d5/v1/xorbs/default/{xorb.name} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\nContent-Length: {len(xorb.body)}\r\n\r\n"
         connection.sendall(head.encode() + xorb.body[:2_500_000])
         _wait_for(lambda: list(served.hub.large._blobs.staging.glob("xorb-*")))
     _wait_for(lambda: not list(served.hub.large._blobs.staging.glob("xorb-*")))
-    reply = http.post(f"/cas/e1/v1/xorbs/default/{xorb.name}", content=xorb.body, headers=bearer(token))
+    reply = http.post(f"/cas/e1-f4e092d5/v1/xorbs/default/{xorb.name}", content=xorb.body, headers=bearer(token))
     assert reply.json() == {"was_inserted": True}
 
 

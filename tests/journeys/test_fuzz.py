@@ -25,7 +25,7 @@ KNOWN = {
     "path": ["README.md", "folder", "folder/large.bin", "../README.md"],
     "branch": ["main", "other"],
     "type": ["model", "dataset"],
-    "epoch": ["e1", "e0"],
+    "epoch": ["e0"],
     "status": ["pending", "accepted", "rejected"],
     "owner": ["acme", "library"],
     "prefix": ["default", "default-merkledb"],
@@ -90,6 +90,7 @@ def _operations(schema):
 
 
 def test_nothing_that_is_sent_to_a_documented_route_is_a_server_error(fuzzed):
+    KNOWN["epoch"] = ["e0", fuzzed.cas_epoch]
     with fuzzed.client() as client:
         schema = schemathesis.openapi.from_dict(_told(client.get("/openapi.json").json()))
     session = requests.Session()

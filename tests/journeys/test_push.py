@@ -1,6 +1,10 @@
 """A person pushes a model with the tools they have, and programs they have get answers from it."""
 
 import asyncio
+import os
+import random
+import subprocess
+import sys
 import time
 
 import pytest
@@ -117,3 +121,22 @@ async def test_a_new_revision_rolls_out_without_a_failed_request(server, hub, pr
         await asyncio.gather(*clients)
     assert len(statuses) > 20
     assert set(statuses) == {200}
+
+
+def test_a_server_begun_anew_at_the_same_address_takes_what_the_client_had_sent_to_the_old_one(tmp_path):
+    from running import start_server
+
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "weights.bin").write_bytes(random.Random(7).randbytes(12_000_000))
+    port = 0
+    for begin in ("first", "second"):
+        server = start_server(tmp_path / begin, port=port)
+        try:
+            port = int(server.url.rpartition(":")[2])
+            environment = {**os.environ, "HF_ENDPOINT": server.url, "HF_TOKEN": server.key, "HF_HOME": str(tmp_path / "home")}
+            command = [sys.executable, "-m", "huggingface_hub.cli.hf", "upload", "admin/m", str(folder)]
+            done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=120)
+            assert done.returncode == 0, (begin, done.stderr[-500:])
+        finally:
+            server.kill()

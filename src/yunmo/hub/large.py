@@ -35,8 +35,8 @@ class LargeFiles(Protocol):
     """Large files, each scoped to the repositories (`hub_repository.id`) that may refer to it."""
 
     @property
-    def epoch(self) -> int:
-        """The number in the CAS address `/cas/e{epoch}`; it changes when clients must forget their caches."""
+    def epoch(self) -> str:
+        """What the CAS address `/cas/{epoch}` ends with; it changes when clients must forget their caches."""
         ...
 
     async def known(self, repository_id: int, sha256: str) -> LargeFile | None:

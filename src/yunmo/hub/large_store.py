@@ -66,9 +66,13 @@ class LargeFileStore:
         self._epoch = epoch
 
     @property
-    def epoch(self) -> int:
-        """The number in the CAS address `/cas/e{epoch}`; a new one makes clients forget what they believe is stored."""
-        return self._epoch
+    def epoch(self) -> str:
+        """What the CAS address `/cas/{epoch}` ends with: the operator's number and this store's own mark.
+
+        Clients remember for weeks, by address, which chunks they have sent. Another store at the same address, such as one that
+        was begun anew, must not be taken for the one that has them.
+        """
+        return f"e{self._epoch}-{self.signer.key_for('cas address')[:4].hex()}"
 
     async def known(self, repository_id: int, sha256: str) -> LargeFile | None:
         """The file, if this repository has uploaded or adopted it and it was verified."""

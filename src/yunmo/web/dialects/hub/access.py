@@ -96,7 +96,7 @@ class AccessRoutes:
 
     def _token(self, request: Request, repository: Repository, *, write: bool) -> Response:
         token = self._hub.large.grant(request.principal, repository.id, repository.full_name, repository.type, write)
-        url = f"{base_url(request)}/cas/e{self._hub.large.epoch}"
+        url = f"{base_url(request)}/cas/{self._hub.large.epoch}"
         headers = {  # Python reads the headers, Rust reads the body
             "X-Xet-Cas-Url": url,
             "X-Xet-Access-Token": token.access_token,

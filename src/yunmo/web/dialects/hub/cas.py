@@ -1,4 +1,4 @@
-"""The Xet content-addressed store's routes under `/cas/e{epoch}` (specification: Hub §3; Xet protocol specification).
+"""The Xet content-addressed store's routes under `/cas/{epoch}` (specification: Hub §3; Xet protocol specification).
 
 They have credentials of their own: a short-lived token from `xet-{read|write}-token`, or a signed URL.
 """
@@ -116,7 +116,7 @@ class CasRoutes:
         return self._large.access(token.strip(), write=write)
 
     def _check_epoch(self, request: Request) -> None:
-        if request.params["epoch"] != f"e{self._large.epoch}":
+        if request.params["epoch"] != self._large.epoch:
             raise NotFound("This store's address has changed. Ask the repository for a new Xet token.")
 
 
