@@ -70,7 +70,9 @@ def _converted(directory: Path, derived: Path, precision: str, progress: Progres
 def _requantise(file: Path, precision: str, sources: Sequence[Path], progress: Progress) -> None:
     with _alone(file.parent):
         if not file.is_file():
-            _make(["gguf"], file, [precision, *map(str, sources)], progress)
+            problem = _make(["gguf"], file, [precision, *map(str, sources)], progress)
+            if problem:
+                raise EngineFailed(f"The GGUF cannot be made: {problem}")
 
 
 def _convert(directory: Path, file: Path, precision: str, progress: Progress) -> Converted:
@@ -80,10 +82,9 @@ def _convert(directory: Path, file: Path, precision: str, progress: Progress) ->
             return known
         for outdated in file.parent.glob("converted-Q*"):
             outdated.unlink()
-        try:
-            _make(["safetensors", str(directory)], file, [precision], progress)
-        except _NotMade as error:
-            facts = Converted(format=FORMAT, problem=error.reason, versions=versions())
+        problem = _make(["safetensors", str(directory)], file, [precision], progress)
+        if problem:
+            facts = Converted(format=FORMAT, problem=problem.rstrip("."), versions=versions())
             facts_path(file).write_bytes(msgspec.json.encode(facts))
             return facts
     made = read_facts(file)
@@ -103,16 +104,8 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-class _NotMade(EngineFailed):
-    """What was to be made cannot be made of this repository."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"The GGUF cannot be made: {reason}")
-        self.reason = reason.rstrip(".")
-
-
-def _make(begin: Sequence[str], file: Path, end: Sequence[str], progress: Progress) -> None:
-    """Run the program in a process of its own, and move what it wrote to its place whole."""
+def _make(begin: Sequence[str], file: Path, end: Sequence[str], progress: Progress) -> str | None:
+    """Run the program in a process of its own, and move what it wrote to its place whole; the problem if it cannot be made."""
     with tempfile.TemporaryDirectory(prefix=_MAKING, dir=file.parent) as making, tempfile.TemporaryFile("w+") as errors:
         made = Path(making) / file.name
         command = [sys.executable, "-m", "yunmo.engines.llama_cpp.convert", *begin, str(made), *end]
@@ -125,7 +118,7 @@ def _make(begin: Sequence[str], file: Path, end: Sequence[str], progress: Progre
                 process.kill()
                 raise
         if problem:
-            raise _NotMade(problem)
+            return problem
         if process.returncode < 0:
             raise EngineFailed(f"The conversion was ended by signal {-process.returncode}; it may have had too little memory.")
         if process.returncode:
@@ -134,6 +127,7 @@ def _make(begin: Sequence[str], file: Path, end: Sequence[str], progress: Progre
         if facts_path(made).is_file():
             facts_path(made).replace(facts_path(file))
         made.replace(file)
+    return None
 
 
 def _within(progress: Progress, begin: float, end: float) -> Progress:
