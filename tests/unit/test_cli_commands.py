@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import structlog
 import typer
 from typer.testing import CliRunner
 
@@ -48,7 +49,8 @@ def run(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LANG", "C.UTF-8")
     monkeypatch.setenv("COLUMNS", "200")
-    return lambda *arguments: CliRunner().invoke(app, [*arguments])
+    yield lambda *arguments: CliRunner().invoke(app, [*arguments])
+    structlog.reset_defaults()  # `serve` has the log written to the runner's stream, which is closed by now
 
 
 def test_the_command_line_loads_no_heavy_library_before_a_command_needs_it():

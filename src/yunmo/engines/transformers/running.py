@@ -133,11 +133,12 @@ class Threaded:
         try:
             with torch.inference_mode():
                 job.emit(self._answers[type(request)](request, job))
-            job.emit(None)
         except YunmoError as error:
             job.emit(error)
         except Exception as error:  # boundary: a model's failure ends that request alone
             job.emit(_failure(request, error))
+        finally:
+            job.emit(None)  # whatever happens here, even to the log: who reads the stream must not wait for ever
 
 
 def _not_here(request: Request, tasks: tuple[str, ...]) -> Unsupported:
