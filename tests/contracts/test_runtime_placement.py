@@ -73,6 +73,17 @@ async def test_a_task_that_the_model_does_not_do_is_refused(placed):
         await asyncio.wait_for(answer.ended, 10)
 
 
+async def test_each_heartbeat_tells_how_much_memory_the_worker_takes_by_now(placed):
+    worker = placed.worker
+    at_the_start, worker.resident_bytes = worker.resident_bytes, 0
+    heart = asyncio.ensure_future(worker.watch(hang_seconds=5))
+    async with asyncio.timeout(5):
+        while not worker.resident_bytes:
+            await asyncio.sleep(0.01)
+    heart.cancel()
+    assert worker.resident_bytes > at_the_start / 2 > 0
+
+
 async def test_a_stopped_worker_is_gone_and_stopping_again_is_harmless(placed):
     await placed.stop(5)
     await asyncio.wait_for(placed.worker.gone, 5)

@@ -133,7 +133,8 @@ class Worker:
                 receiver = self._receivers.pop(message.id, None)
                 if receiver is not None:
                     receiver.failed(error_of(message.code, message.message, param=message.param), message.usage)
-            case Pong():
+            case Pong(resident_bytes=resident_bytes):
+                self.resident_bytes = resident_bytes
                 self._pong.set()
             case _:
                 self._received_while_loading(message)

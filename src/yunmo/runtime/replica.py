@@ -46,6 +46,7 @@ class Replica:
         self._engine: Engine | Batched | None = None
         self._working: dict[int, asyncio.Task[None]] = {}
         self._ended = asyncio.Event()
+        self._process = psutil.Process()
         self._loading: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -73,7 +74,7 @@ class Replica:
                 if unwanted is not None:
                     unwanted.cancel()
             case Ping():
-                self.wire.send(Pong())
+                self.wire.send(Pong(self._resident_bytes()))
             case Load():
                 self._loading = self._loop.create_task(self._load(message))
 
@@ -94,7 +95,10 @@ class Replica:
             _log.exception("load_failed", engine=load.engine)
             self._refuse(EngineFailed(f"The engine {load.engine} could not load the model: {type(error).__name__}: {error}"))
             return
-        self.wire.send(Ready(tuple(self._engine.tasks), psutil.Process().memory_info().rss))
+        self.wire.send(Ready(tuple(self._engine.tasks), self._resident_bytes()))
+
+    def _resident_bytes(self) -> int:
+        return int(self._process.memory_info().rss)
 
     def _progress(self, step: str, share: float) -> None:
         self._loop.call_soon_threadsafe(self.wire.send, Loading(step, share))

@@ -14,7 +14,7 @@ from yunmo.core.engine import Plan
 from yunmo.core.tasks import AnyOutput, AnyRequest
 from yunmo.core.usage import Usage
 
-PROTOCOL = 2
+PROTOCOL = 3
 FRAME_LIMIT_BYTES = 256 * 1024 * 1024
 _HIGH_WATER_BYTES = 256 * 1024
 
@@ -106,7 +106,9 @@ class Failed(_Message, frozen=True, tag=16):
 
 
 class Pong(_Message, frozen=True, tag=17):
-    """Worker → gateway: here I am."""
+    """Worker → gateway: here I am, and this much memory I take, in bytes."""
+
+    resident_bytes: int
 
 
 ToWorker = Load | Submit | Cancel | Ping
