@@ -190,6 +190,14 @@ async def test_a_worker_that_hangs_is_killed_with_its_own_children(forking, tmp_
     assert not psutil.pid_exists(placed.worker.pid)
 
 
+async def test_a_worker_that_hangs_since_its_first_moment_is_killed_too(forking, tmp_path):
+    for _ in range(20):
+        placed = await forking.start(_spec(tmp_path), lambda _step, _share: None)
+        os.kill(placed.worker.pid, signal.SIGSTOP)  # often before it is the leader of a group
+        await asyncio.wait_for(placed.stop(0), 10)
+        assert not psutil.pid_exists(placed.worker.pid)
+
+
 async def test_workers_outlive_their_template_and_the_next_start_brings_another(forking, templates, tmp_path):
     async with _started(forking, _spec(tmp_path)) as first:
         lost = templates.running["echo"].process.pid
@@ -264,7 +272,8 @@ async def test_a_start_that_is_given_up_leaves_no_worker_behind(forking, templat
         start.cancel()
         await asyncio.wait({start})
     for pid in others.new() - {templates.running["echo"].process.pid}:
-        await asyncio.wait_for(Child(pid).wait(), 10)
+        with contextlib.suppress(ProcessLookupError):  # it ended before we could look at it
+            await asyncio.wait_for(Child(pid).wait(), 10)
     async with _started(forking, _spec(tmp_path)) as placed:
         assert (await _ask(placed, Classify(texts=("hello",)))).rows[0][0].label == "hello"
 

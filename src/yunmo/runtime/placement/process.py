@@ -22,6 +22,8 @@ class _Process(Protocol):
 
     async def wait(self) -> int: ...
 
+    def kill(self) -> None: ...
+
 
 class PlacedProcess:
     """A worker process, the leader of a process group of its own."""
@@ -47,8 +49,9 @@ class PlacedProcess:
     def _kill_group(self) -> None:
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+        except ProcessLookupError:  # it has ended, or hangs since before it could become the leader of its group
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
 
 
 class ProcessPlacement:

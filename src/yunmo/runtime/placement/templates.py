@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import os
+import signal
 import socket
 import sys
 import time
@@ -46,6 +47,11 @@ class Child:
     async def wait(self) -> int:
         """The exit code, or minus the signal that ended it."""
         return await asyncio.shield(self._ended)
+
+    def kill(self) -> None:
+        """End it at once; harmless when it has ended."""
+        if not self._ended.done():
+            signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
 
     def _reap(self) -> None:
         self._loop.remove_reader(self._descriptor)
