@@ -77,9 +77,8 @@ async def test_each_heartbeat_tells_how_much_memory_the_worker_takes_by_now(plac
     worker = placed.worker
     at_the_start, worker.resident_bytes = worker.resident_bytes, 0
     heart = asyncio.ensure_future(worker.watch(hang_seconds=5))
-    async with asyncio.timeout(5):
-        while not worker.resident_bytes:
-            await asyncio.sleep(0.01)
+    await asyncio.sleep(0)  # the watch asks
+    await asyncio.wait_for(worker._pong.wait(), 5)
     heart.cancel()
     assert worker.resident_bytes > at_the_start / 2 > 0
 
