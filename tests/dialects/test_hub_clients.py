@@ -50,6 +50,21 @@ def test_older_versions_of_huggingface_hub_do_it_too(served, tmp_path, name):
     assert "done with" in run(OLD[name], "scenario.py", served, tmp_path, f"scenario-{name}")
 
 
+def discuss(python, served, home, name):
+    return run(python, "discussions_flow.py", served, home, f"acme/{name}", OTHER_TOKEN=served.tokens["other"])
+
+
+def test_a_project_proposes_changes_to_another_ones_model_and_its_owner_merges_them(served, tmp_path):
+    assert "done with 2." in discuss(sys.executable, served, tmp_path, "discussed-new")
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_older_versions_of_huggingface_hub_make_pull_requests_too(served, tmp_path, name):
+    if not OLD[name].exists():
+        pytest.skip("run 'python scripts/clients.py' first")
+    assert "done with" in discuss(OLD[name], served, tmp_path, f"discussed-{name}")
+
+
 def test_a_model_pushed_by_transformers_loads_anonymously_by_its_bare_name(served, tmp_path):
     script, arguments = "transformers_flow.py", ("acme/tiny-bert", "tiny-bert")
     pushed = run(sys.executable, script, served, tmp_path / "a", *arguments, "push", token=None, WRITE_TOKEN=served.tokens["acme"])
@@ -86,6 +101,12 @@ def test_the_hf_command_line_works(served, tmp_path):
     hf("repos", "delete-files", "acme/cli", "notes.txt")
     assert "acme/cli" in hf("models", "ls", "--author", "acme", "--format", "json")
     assert "weights.bin" in hf("models", "info", "acme/cli")
+    hf("upload", "acme/cli", "model/notes.txt", "proposed.txt", "--create-pr")
+    hf("discussions", "comment", "acme/cli", "1", "--body", "fine")
+    assert "+notes" in hf("discussions", "diff", "acme/cli", "1")
+    hf("discussions", "merge", "acme/cli", "1", "--yes")
+    assert "proposed.txt" in hf("models", "info", "acme/cli")
+    assert "merged" in hf("discussions", "list", "acme/cli", "--status", "merged", "--kind", "pull_request")
     hf("repos", "settings", "acme/cli", "--private")
     hf("repos", "move", "acme/cli", "acme/cli2")
     hf("repos", "delete", "acme/cli2", "--yes")

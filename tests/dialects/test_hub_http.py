@@ -435,9 +435,61 @@ def test_access_is_asked_for_granted_and_withdrawn(http, served, repository):
     assert http.get("/acme/gated/resolve/main/weights.bin", headers=theirs).status_code == 200
 
 
-def test_discussions_are_refused_so_that_no_token_leaves_the_house(http, served, repository):
-    for path in ("discussions", "discussions?p=0", "discussions/1?diff=1"):
-        assert http.get(f"/api/models/acme/open/{path}", headers=key(served)).status_code == 403
+def test_a_models_discussions_are_listed_only_with_a_filter_so_that_no_token_leaves_the_house(http, served, repository):
+    discussions = "/api/models/acme/open/discussions"
+    for query in ("", "?p=0", "?p=1&limit=9", "?status=&type="):
+        assert http.get(f"{discussions}{query}", headers=key(served)).status_code == 403
+    for query in ("?status=all", "?p=0&type=pull_request", "?author=nobody"):
+        assert http.get(f"{discussions}{query}", headers=key(served)).json()["count"] >= 0
+    for query in ("?status=merged", "?type=all&status=%00", "?author=%00"):
+        assert http.get(f"{discussions}{query}", headers=key(served)).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("discussions", {"title": "no"}, 400),
+        ("discussions", {"title": 5}, 400),
+        ("discussions", {"title": "fine", "description": "a" * 70_000}, 400),
+        ("discussions/0/comment", {"comment": "to nothing"}, 404),
+        ("discussions/99999999999999999999/comment", {"comment": "to nothing"}, 404),
+        ("discussions/x/comment", {"comment": "to nothing"}, 404),
+        ("discussions/١/comment", {"comment": "to nothing"}, 404),
+        ("discussions/1/comment/zz/edit", {"content": "of nothing"}, 404),
+        ("discussions/1/comment/ffffffffffffffffffffffffffffffff/hide", None, 404),
+        ("discussions/1/status", {"status": "merged"}, 400),
+        ("discussions/1/merge", {"comment": 5}, 400),
+        ("discussions/1/merge", None, 400),
+    ],
+)
+def test_what_cannot_be_done_to_a_discussion_is_refused_in_words(http, served, repository, path, body, status):
+    made = http.post("/api/models/acme/open/discussions", json={"title": "A thread"}, headers=key(served))
+    assert made.json()["url"].endswith(f"/acme/open/discussions/{made.json()['num']}")
+    reply = http.post(f"/api/models/acme/open/{path}", json=body, headers=key(served))
+    assert reply.status_code == status
+    assert len(reply.json()["error"]) > 10
+
+
+@pytest.mark.parametrize("revision", ["refs%2Fpr%2Fx", "refs%2Fpr%2F", "refs%2Fpr%2F9999", "refs%2Fpr%2F99999999999999999999"])
+def test_a_pull_request_that_is_not_there_cannot_be_committed_to(http, served, repository, revision):
+    body = commit_body(("file", {"path": "a.txt", "content": in_base64(b"a")}))
+    reply = http.post(f"/api/models/acme/open/commit/{revision}", content=body, headers=key(served, "other"))
+    assert (reply.status_code, reply.headers["x-error-code"]) == (404, "RevisionNotFound")
+
+
+def test_the_diff_of_a_gated_repository_is_for_those_who_may_read_its_files(http, served, repository):
+    http.post("/api/repos/create", json={"name": "shut"}, headers=key(served)).raise_for_status()
+    http.put("/api/models/acme/shut/settings", json={"gated": "manual"}, headers=key(served)).raise_for_status()
+    body = commit_body(("file", {"path": "a.txt", "content": in_base64(b"hidden words")}))
+    assert http.post("/api/models/acme/shut/commit/main?create_pr=1", content=body, headers=key(served, "other")).status_code == 403
+    made = http.post("/api/models/acme/shut/commit/main?create_pr=1", content=body, headers=key(served)).json()
+    assert made["pullRequestUrl"].endswith("/acme/shut/discussions/1")
+    details = "/api/models/acme/shut/discussions/1?diff=1"
+    assert "+hidden words" in http.get(details, headers=key(served)).json()["diff"]
+    for headers in ({}, key(served, "other")):
+        reply = http.get(details, headers=headers)
+        assert (reply.status_code, reply.json()["diff"]) == (200, None)
+        assert "hidden words" not in reply.text
 
 
 def test_the_token_route_says_the_same_in_headers_and_body(http, served, repository):

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import http.server
 import random
 import re
 import socket
@@ -126,3 +127,35 @@ def test_a_data_set_with_a_bare_name_is_read_by_every_client_but_datasets_itself
     told = run(sys.executable, "datasets_bare.py", served, tmp_path, "sums", "acme/sums")
     assert re.search(r"^bare HfUriError .*must be 'namespace/name', got 'sums'", told)
     assert told.endswith("done\n")
+
+
+@contextlib.contextmanager
+def way_out():
+    """A proxy for all that is not on this machine; it keeps what was asked for and lets nothing through."""
+    asked = []
+
+    class Refuse(http.server.BaseHTTPRequestHandler):
+        def log_request(self, *_arguments):  # of every method, each refused
+            asked.append(self.path)
+
+        def log_message(self, *_arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refuse)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield SimpleNamespace(url=f"http://127.0.0.1:{server.server_port}", asked=asked)
+    finally:
+        server.shutdown()
+        thread.join(10)
+        server.server_close()
+
+
+def test_transformers_sends_nobody_the_key_it_loads_pickled_weights_with(served, tmp_path):
+    with way_out() as proxy:
+        proxies = {"HTTPS_PROXY": proxy.url, "HTTP_PROXY": proxy.url, "NO_PROXY": "127.0.0.1"}
+        assert "loaded" in run(sys.executable, "pickled.py", served, tmp_path, "acme/pickled", **proxies)
+        assert proxy.asked == []
+    asked = [path for method, path in served.requests if method == "GET" and path.startswith("/api/models/acme/pickled/discussions")]
+    assert "/api/models/acme/pickled/discussions" in asked, "transformers has another way now: look at it"

@@ -2,14 +2,16 @@
 
 from yunmo.hub.cards import BadCard, front_matter
 from yunmo.hub.commits import AddFile, AddLargeFile, Change, Operation, RemoveFile, RemoveFolder
+from yunmo.hub.discussions import Thread, is_edit_of
 from yunmo.hub.files import OpenFile, Page, Where
 from yunmo.hub.large import LargeFile
 from yunmo.hub.names import DEFAULT_NAMESPACE, RepositoryType
 from yunmo.hub.objects import Entry, parse_pointer, pointer_text
-from yunmo.hub.records import AccessRequest, Commit, Gating, Overview, Ref, Repository, RequestStatus
-from yunmo.hub.refs import BRANCH, TAG
+from yunmo.hub.records import AccessRequest, Commit, Discussion, DiscussionStatus, Event, Gating, Overview, Ref, Repository, RequestStatus
+from yunmo.hub.refs import BRANCH, PROPOSAL, TAG
 from yunmo.hub.repositories import RepositoryExists
 from yunmo.hub.scans import Verdict
+from yunmo.hub.store.discussions import Wanted as WantedDiscussions
 from yunmo.hub.store.repositories import Listing
 from yunmo.hub.trees import Item
 from yunmo.hub.uploads import Candidate
@@ -17,6 +19,7 @@ from yunmo.hub.uploads import Candidate
 __all__ = [
     "BRANCH",
     "DEFAULT_NAMESPACE",
+    "PROPOSAL",
     "TAG",
     "AccessRequest",
     "AddFile",
@@ -25,7 +28,10 @@ __all__ = [
     "Candidate",
     "Change",
     "Commit",
+    "Discussion",
+    "DiscussionStatus",
     "Entry",
+    "Event",
     "Gating",
     "Item",
     "LargeFile",
@@ -41,9 +47,12 @@ __all__ = [
     "RepositoryExists",
     "RepositoryType",
     "RequestStatus",
+    "Thread",
     "Verdict",
+    "WantedDiscussions",
     "Where",
     "front_matter",
+    "is_edit_of",
     "parse_pointer",
     "pointer_text",
 ]

@@ -15,20 +15,21 @@ import sqlalchemy as sa
 
 from yunmo.core.errors import InvalidRequest, PreconditionFailed, RevisionNotFound
 from yunmo.core.identity import Principal
-from yunmo.hub import history
+from yunmo.hub import history, proposals
 from yunmo.hub.large import LargeFile, LargeFiles
 from yunmo.hub.objects import Entry, file_entry, large_entry
 from yunmo.hub.paths import check_path
 from yunmo.hub.records import Commit, Repository
 from yunmo.hub.refs import PROPOSAL
-from yunmo.hub.repositories import require_write
-from yunmo.hub.scans import Scans, refusal
+from yunmo.hub.repositories import require_propose, require_write
+from yunmo.hub.scans import Scans
 from yunmo.hub.store import commits as store
 from yunmo.hub.store import repositories as repository_store
 from yunmo.hub.trees import Item, TreeEdit
 from yunmo.hub.turns import Turns
 from yunmo.storage.database import Database
 
+Folders = dict[str, tuple[Entry, ...]]
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 TITLE_LIMIT = 1000
 MESSAGE_LIMIT = 64 * 1024
@@ -96,13 +97,14 @@ class Commits:
     async def commit(
         self, principal: Principal, repository: Repository, revision: str, change: Change, *, as_proposal: bool = False
     ) -> Made:
-        """Apply the change to a branch, or to a new proposal that starts there.
+        """Apply the change to a branch or pull request, or to a new pull request for the branch that starts there or at `parent`.
 
         Raises RevisionNotFound, PreconditionFailed when the branch is not at the expected parent, EntryNotFound for a
         removal of what is not there, and InvalidRequest for paths that cannot be, large files that were not uploaded, and
         pickles where they are not taken.
         """
-        require_write(principal, repository.namespace)
+        if not as_proposal and not revision.startswith(PROPOSAL):
+            require_write(principal, repository.namespace)
         for operation in change.operations:
             check_path(operation.path)
         _check_words(change)
@@ -151,33 +153,54 @@ class Commits:
                     entry = large_entry(_name(path), sha256, large.size)
                 case _:
                     continue
-            if self.forbid_pickles and await self.forbid_pickles.is_pickle(Item(path, entry), large):
-                raise refusal(path)
+            if self.forbid_pickles:
+                await self.forbid_pickles.refuse_pickle(Item(path, entry), large)
 
     def _commit(
         self, connection: sa.Connection, principal: Principal, repository: Repository, target: tuple[str, bool], change: Change
     ) -> Made:
         revision, as_proposal = target
         ref = _branch(connection, repository, revision)
+        if as_proposal:
+            return self._propose(connection, principal, repository, ref, change)
+        proposal = proposals.require_commit(connection, principal, repository, ref) if ref.startswith(PROPOSAL) else None
         head = history.resolve(connection, repository, ref)
-        key = _request_key(principal, f"{ref}?{as_proposal}", change)
+        key = _request_key(principal, ref, change)
         earlier = store.commit_by_request(connection, repository.id, key, self.clock() - history.RETRY_WINDOW)
-        if earlier is not None and not as_proposal and (earlier.oid == head.oid or change.parent):
+        if earlier is not None and (earlier.oid == head.oid or change.parent):
             return Made(earlier, ref)
         if change.parent is not None and not head.oid.startswith(change.parent.lower()):
             raise PreconditionFailed(
                 f"A commit has happened since: {revision!r} is at {head.oid[:12]}, not at {change.parent[:40]}. Look at it and try again."
             )
-        edit = TreeEdit(store.tree_reader(connection), head.tree)
+        tree = self._edited(connection, repository, head, change)
+        if tree[0] == head.tree and change.operations:
+            return Made(head, ref)
+        by = (principal.project, self.clock())
+        commit = history.advance(connection, repository, ref, tree, history.Words(change.title, change.message, by, head.oid, key))
+        if proposal is not None:
+            proposals.committed(connection, proposal, commit, by)
+        return Made(commit, ref)
+
+    def _propose(self, connection: sa.Connection, principal: Principal, repository: Repository, branch: str, change: Change) -> Made:
+        require_propose(connection, principal, repository)
+        if branch.startswith(PROPOSAL):
+            raise InvalidRequest("A pull request is for a branch, not for another pull request: commit to that one instead.")
+        start = history.resolve(connection, repository, change.parent or branch)
+        tree = self._edited(connection, repository, start, change)
+        by = (principal.project, self.clock())
+        words = history.Words(change.title, change.message, by, start.oid)
+        proposal = proposals.begin(connection, repository, words, "open", (branch, start.oid))
+        ref = f"{PROPOSAL}{proposal.number}"
+        commit = history.advance(connection, repository, ref, tree, words)
+        proposals.committed(connection, proposal, commit, by)
+        return Made(commit, ref)
+
+    def _edited(self, connection: sa.Connection, repository: Repository, start: Commit, change: Change) -> tuple[str, Folders]:
+        edit = TreeEdit(store.tree_reader(connection), start.tree)
         for operation in change.operations:
             self._apply(connection, repository, edit, operation)
-        tree = edit.write()
-        if as_proposal:
-            ref = _next_proposal(connection, repository)
-        elif tree[0] == head.tree and change.operations:
-            return Made(head, ref)
-        words = history.Words(change.title, change.message, (principal.project, self.clock()), head.oid, key)
-        return Made(history.advance(connection, repository, ref, tree, words), ref)
+        return edit.write()
 
     def _apply(self, connection: sa.Connection, repository: Repository, edit: TreeEdit, operation: Operation) -> None:
         match operation:
@@ -208,18 +231,13 @@ def _name(path: str) -> str:
 
 
 def _branch(connection: sa.Connection, repository: Repository, revision: str) -> str:
-    """The branch or proposal to commit to."""
+    """The branch or pull request to commit to."""
     found = history.find_ref(connection, repository.id, revision)
     if found is None:
         raise RevisionNotFound(f"{repository.full_name} has no branch {revision[:200]!r} to commit to. Create it first.")
     if not found.name.startswith(("refs/heads/", PROPOSAL)):
         raise InvalidRequest(f"{revision[:200]!r} is not a branch: nothing can be committed to a tag or commit.")
     return found.name
-
-
-def _next_proposal(connection: sa.Connection, repository: Repository) -> str:
-    numbers = [int(ref.name.removeprefix(PROPOSAL)) for ref in store.refs(connection, repository.id) if ref.name.startswith(PROPOSAL)]
-    return f"{PROPOSAL}{max(numbers, default=0) + 1}"
 
 
 def _request_key(principal: Principal, target: str, change: Change) -> str:

@@ -13,6 +13,7 @@ from yunmo.hub.acts import Record, no_record
 from yunmo.hub.blobs import Blobs
 from yunmo.hub.commits import Commits
 from yunmo.hub.copies import Copies
+from yunmo.hub.discussions import Discussions
 from yunmo.hub.downloads import Downloads
 from yunmo.hub.files import Files
 from yunmo.hub.garbage import Garbage
@@ -64,7 +65,9 @@ class Hub:
         self.refs = Refs(database, clock)
         self.files = Files(database, self.blobs, self.large)
         self.scans = Scans(self.files)
-        self.commits = Commits(database, self.large, clock, self.scans if rules.safetensors_only else None)
+        forbid_pickles = self.scans if rules.safetensors_only else None
+        self.commits = Commits(database, self.large, clock, forbid_pickles)
+        self.discussions = Discussions(database, self.files, clock, forbid_pickles)
         self.downloads = Downloads(database, clock)
         self.uploads = Uploads(self.files, self.blobs, rules.large_file_bytes, rules.safetensors_only)
         self.copies = Copies(database, self.repositories, self.files, self.large, clock)

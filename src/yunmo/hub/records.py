@@ -10,6 +10,8 @@ from yunmo.hub.names import RepositoryType
 
 Gating = Literal["", "auto", "manual"]
 RequestStatus = Literal["pending", "accepted", "rejected"]
+DiscussionStatus = Literal["draft", "open", "closed", "merged"]
+EventKind = Literal["comment", "status", "title", "commit", "edit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,39 @@ class AccessRequest:
     status: RequestStatus
     reason: str | None
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Discussion:
+    """A discussion, or a pull request: then `target` is the branch that it is for and `base` the commit that it started from."""
+
+    repository_id: int
+    number: int
+    title: str
+    author: str
+    status: DiscussionStatus
+    target: str | None
+    base: str | None
+    merged_as: str | None
+    created_at: datetime
+
+    @property
+    def is_pull_request(self) -> bool:
+        return self.target is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened in a discussion; what `text` and `detail` say depends on its kind (`store/tables.py`)."""
+
+    id: int
+    kind: EventKind
+    author: str
+    text: str
+    detail: str | None
+    is_hidden: bool
+    created_at: datetime
+    edited_at: datetime | None
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):

@@ -65,6 +65,9 @@ ATTRIBUTES = "\n".join(
 """The first file of every repository: what git would store as large files."""
 
 
+_NO_KEY = "An API key is required. Send it as 'Authorization: Bearer <key>'; make one with 'yunmo key create'."
+
+
 class RepositoryExists(Conflict):
     """A repository of this name is there already; `repository` is it, if the caller may see it."""
 
@@ -98,6 +101,16 @@ class Repositories:
         def work(connection: sa.Connection) -> Repository:
             repository = find_in(connection, principal, type_, name)
             check_files(connection, principal, repository)
+            return repository
+
+        return await self.database.read(work)
+
+    async def find_proposable(self, principal: Principal, type_: RepositoryType, name: str) -> Repository:
+        """The same, if the caller may open discussions and pull requests. Raises Forbidden, Unauthenticated or Gated otherwise."""
+
+        def work(connection: sa.Connection) -> Repository:
+            repository = find_in(connection, principal, type_, name)
+            require_propose(connection, principal, repository)
             return repository
 
         return await self.database.read(work)
@@ -251,10 +264,28 @@ def check_files(connection: sa.Connection, principal: Principal, repository: Rep
         )
 
 
+def may_write(principal: Principal, namespace: str) -> bool:
+    """Whether the caller may change things in the namespace; only an administrator does in the default one."""
+    return principal.may_write_to(namespace) and (namespace.lower() != DEFAULT_NAMESPACE or principal.is_admin)
+
+
 def require_write(principal: Principal, namespace: str) -> None:
     """Raise unless the caller may change things in the namespace."""
-    if principal.may_write_to(namespace) and (namespace.lower() != DEFAULT_NAMESPACE or principal.is_admin):
+    if may_write(principal, namespace):
         return
     if principal.is_anonymous:
-        raise Unauthenticated("An API key is required. Send it as 'Authorization: Bearer <key>'; make one with 'yunmo key create'.")
+        raise Unauthenticated(_NO_KEY)
     raise Forbidden(f"This key may not write to the namespace {namespace!r}. Use a key of that project with the scope 'write'.")
+
+
+def require_propose(connection: sa.Connection, principal: Principal, repository: Repository) -> None:
+    """Raise unless the caller may open discussions and pull requests, and comment.
+
+    Whoever may read the repository's files may, with a key of any project that has the scope `write`: a key that only reads is handed
+    out in the belief that it leaves no traces anywhere.
+    """
+    if principal.is_anonymous:
+        raise Unauthenticated(_NO_KEY)
+    if not principal.may("write"):
+        raise Forbidden("This key only reads: discussions and pull requests need one with the scope 'write', of any project.")
+    check_files(connection, principal, repository)

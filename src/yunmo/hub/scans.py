@@ -63,6 +63,11 @@ class Scans:
         """Whether loading the file would run Python's pickle."""
         return is_pickle(item.path, await self._files.read(item.entry, large, 0, HEAD_BYTES))
 
+    async def refuse_pickle(self, item: Item, large: LargeFile | None) -> None:
+        """For servers that take weights as safetensors only: raise InvalidRequest for a file that would run Python's pickle."""
+        if await self.is_pickle(item, large):
+            raise refusal(item.path)
+
     async def issues(self, page: Page) -> tuple[Sequence[tuple[str, Verdict]], bool]:
         """The files of a revision that are not safe, and whether all files were looked at."""
         found = []

@@ -44,6 +44,31 @@ def walk(load: Load, root: str, prefix: str = "", *, is_recursive: bool = True) 
             yield from walk(load, entry.oid, f"{path}/")
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A file that is not the same in two trees; None where it is not there at all."""
+
+    path: str
+    old: Entry | None
+    new: Entry | None
+
+
+def differences(load: Load, old: str, new: str, prefix: str = "") -> Iterator[Difference]:
+    """The files that two trees do not share, in order of name; folders that are the same are not opened."""
+    before, after = ({entry.name: entry for entry in load(root)} for root in (old, new))
+    for name in sorted(before.keys() | after.keys()):
+        pair = (before.get(name), after.get(name))
+        if pair[0] == pair[1]:
+            continue
+        path = f"{prefix}{name}"
+        folders = [entry.oid if entry is not None and entry.is_folder else EMPTY_TREE for entry in pair]
+        if folders[0] != folders[1]:
+            yield from differences(load, folders[0], folders[1], f"{path}/")
+        one, other = (entry if entry is not None and not entry.is_folder else None for entry in pair)
+        if one != other:
+            yield Difference(path, one, other)
+
+
 @dataclass(slots=True)
 class _Folder:
     """A folder in work: what it held, and what has become of it."""

@@ -125,3 +125,42 @@ access_request = sa.Table(
     sa.Column("created_at", Time, nullable=False),
     sa.UniqueConstraint("repository_id", "project"),
 )
+
+discussion = sa.Table(
+    "hub_discussion",
+    metadata,
+    sa.Column("repository_id", sa.ForeignKey("hub_repository.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("title", sa.String(200), nullable=False),
+    sa.Column("author", sa.String(96), nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("target", sa.String(255)),
+    sa.Column("base", sa.String(40)),
+    sa.Column("merged_as", sa.String(40)),
+    sa.Column("created_at", Time, nullable=False),
+)
+"""Discussions and pull requests, counted together in each repository.
+
+A pull request has a `target` (the branch that it is for) and a `base` (the commit that it started from); `merged_as` is the commit that
+brought it in.
+"""
+
+discussion_event = sa.Table(
+    "hub_discussion_event",
+    metadata,
+    sa.Column("id", BigId, primary_key=True),
+    sa.Column("repository_id", BigId, nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("author", sa.String(96), nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("detail", sa.String(255)),
+    sa.Column("is_hidden", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("created_at", Time, nullable=False),
+    sa.Column("edited_at", Time),
+    sa.ForeignKeyConstraint(["repository_id", "number"], ["hub_discussion.repository_id", "hub_discussion.number"], ondelete="CASCADE"),
+    sa.Index("ix_hub_discussion_event_repository_id_number", "repository_id", "number"),
+    sqlite_autoincrement=True,
+)
+"""What happened, in order. `text` and `detail` by kind: a comment's words; a new status; a new title and the old one; a commit's title and
+id; a comment's former words and its id."""

@@ -1,4 +1,4 @@
-"""Gated repositories, tokens for the Xet store, and the discussions that we do not have (specification: Hub §2.6, §3.1, §7.4)."""
+"""Gated repositories, and tokens for the Xet store (specification: Hub §2.6, §3.1)."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -8,8 +8,8 @@ from starlette.responses import Response
 
 from yunmo.cloud.cloud import Cloud
 from yunmo.cloud.repositories import AccessRequest, Repository, RepositoryType, RequestStatus
-from yunmo.core.errors import Forbidden, InvalidRequest, NotFound
-from yunmo.web.dialects.hub.addresses import api_routes, base_url, file_routes, repository_name
+from yunmo.core.errors import InvalidRequest, NotFound
+from yunmo.web.dialects.hub.addresses import api_routes, base_url, file_routes, is_proposal, repository_name
 from yunmo.web.dialects.hub.shapes import moment
 from yunmo.web.replies import json_reply
 from yunmo.web.request import Request
@@ -47,9 +47,6 @@ class AccessRoutes:
         yield from file_routes("POST", "/ask-access", self.ask, "Ask for access to a gated repository")
         yield from api_routes("GET", "/xet-read-token/{revision}", self.read_token, "A token to download large files")
         yield from api_routes("GET", "/xet-write-token/{revision}", self.write_token, "A token to upload large files")
-        for method in ("GET", "POST"):
-            yield from api_routes(method, "/discussions", self.no_discussions, "Refused: there are no discussions")
-            yield from api_routes(method, "/discussions/{rest*}", self.no_discussions, "Refused: there are no discussions")
 
     async def grant(self, type_: RepositoryType, request: Request) -> Response:
         """Give a project access."""
@@ -85,14 +82,11 @@ class AccessRoutes:
         return self._token(request, repository, write=False)
 
     async def write_token(self, type_: RepositoryType, request: Request) -> Response:
-        """A token to upload large files; the revision may be `None` when a proposal is to be made."""
-        repository = await self._hub.repositories.find_writable(request.principal, type_, repository_name(request))
+        """A token to upload large files; the revision may be `None` when a pull request is to be made."""
+        repositories = self._hub.repositories
+        find = repositories.find_proposable if is_proposal(request) else repositories.find_writable
+        repository = await find(request.principal, type_, repository_name(request))
         return self._token(request, repository, write=True)
-
-    async def no_discussions(self, type_: RepositoryType, request: Request) -> Response:
-        """Refuse. An empty list would make transformers send the caller's token to a service outside."""
-        await self._hub.repositories.find(request.principal, type_, repository_name(request))
-        raise Forbidden("Discussions are disabled here. Commit to a branch, or use create_commit(create_pr=True).")
 
     def _token(self, request: Request, repository: Repository, *, write: bool) -> Response:
         token = self._hub.large.grant(request.principal, repository.id, repository.full_name, repository.type, write)

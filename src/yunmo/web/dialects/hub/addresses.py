@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 from starlette.responses import Response
 
-from yunmo.cloud.repositories import RepositoryType
+from yunmo.cloud.repositories import PROPOSAL, RepositoryType
 from yunmo.web.request import Request
 from yunmo.web.routing import Route
 
@@ -77,6 +77,16 @@ def next_page(request: Request, **cursor: str) -> dict[str, str]:
 def flag(request: Request, name: str) -> bool:
     """Whether a query parameter is switched on."""
     return request.query_params.get(name, "").lower() in {"1", "true"}
+
+
+def is_proposal(request: Request) -> bool:
+    """Whether what is sent goes to a pull request, a new one or one that is there."""
+    return flag(request, "create_pr") or request.params["revision"].startswith(PROPOSAL)
+
+
+def has_body(request: Request) -> bool:
+    """Whether the request brings anything: some clients send no body where they have no choices to tell."""
+    return request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
 
 
 def number(request: Request, name: str, default: int, most: int) -> int:

@@ -25,7 +25,7 @@ from yunmo.cloud.repositories import (
     parse_pointer,
 )
 from yunmo.core.errors import InvalidRequest, TooLarge
-from yunmo.web.dialects.hub.addresses import api_routes, flag, repository_name, repository_url
+from yunmo.web.dialects.hub.addresses import api_routes, flag, is_proposal, repository_name, repository_url
 from yunmo.web.replies import json_reply
 from yunmo.web.request import ClientGone, Request, invalid_field
 from yunmo.web.routing import Route
@@ -94,7 +94,7 @@ class CommitRoutes:
 
     async def plan(self, type_: RepositoryType, request: Request) -> Response:
         """Say for each file whether it travels inside the commit or is uploaded before, and what is there now."""
-        repository = await self._hub.repositories.find_writable(request.principal, type_, repository_name(request))
+        repository = await self._find(type_, request)
         wanted = await request.struct(FilesToPlan)
         candidates = [Candidate(file.path, max(file.size, 0), file.sample[:_SAMPLE_LIMIT_BYTES]) for file in wanted.files]
         decisions = await self._hub.uploads.plan(repository, request.params["revision"], candidates, wanted.gitIgnore)
@@ -107,7 +107,7 @@ class CommitRoutes:
 
     async def commit(self, type_: RepositoryType, request: Request) -> Response:
         """Apply the body's operations in one commit."""
-        repository = await self._hub.repositories.find_writable(request.principal, type_, repository_name(request))
+        repository = await self._find(type_, request)
         change = await self._read(request)
         as_proposal = flag(request, "create_pr")
         made = await self._hub.commits.commit(request.principal, repository, request.params["revision"], change, as_proposal=as_proposal)
@@ -121,6 +121,11 @@ class CommitRoutes:
                 "hookOutput": "",
             }
         )
+
+    async def _find(self, type_: RepositoryType, request: Request) -> Repository:
+        repositories = self._hub.repositories
+        find = repositories.find_proposable if is_proposal(request) else repositories.find_writable
+        return await find(request.principal, type_, repository_name(request))
 
     async def _read(self, request: Request) -> Change:
         staging = self._hub.uploads.staging()

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from yunmo.cloud.cloud import Cloud
 from yunmo.cloud.repositories import BRANCH, TAG, Page, RepositoryType
 from yunmo.core.errors import InvalidRequest, Unsupported
-from yunmo.web.dialects.hub.addresses import api_routes, flag, next_page, number, repository_name
+from yunmo.web.dialects.hub.addresses import api_routes, flag, has_body, next_page, number, repository_name
 from yunmo.web.dialects.hub.shapes import commit_shape, item_shape, moment
 from yunmo.web.replies import json_reply
 from yunmo.web.request import Request
@@ -152,8 +152,7 @@ class ContentRoutes:
     async def create_branch(self, type_: RepositoryType, request: Request) -> Response:
         """Create a branch at a revision."""
         repository = await self._hub.repositories.find_writable(request.principal, type_, repository_name(request))
-        has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
-        wanted = await request.struct(NewBranch) if has_body else NewBranch()
+        wanted = await request.struct(NewBranch) if has_body(request) else NewBranch()
         await self._hub.refs.create(request.principal, repository, BRANCH, request.params["branch"], wanted.startingPoint)
         return json_reply({}, 201)
 

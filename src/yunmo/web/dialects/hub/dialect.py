@@ -10,6 +10,7 @@ from yunmo.web.dialects.hub.access import AccessRoutes
 from yunmo.web.dialects.hub.cas import CasRoutes
 from yunmo.web.dialects.hub.commits import CommitRoutes
 from yunmo.web.dialects.hub.contents import ContentRoutes
+from yunmo.web.dialects.hub.discussions import DiscussionRoutes
 from yunmo.web.dialects.hub.downloads import DownloadRoutes
 from yunmo.web.dialects.hub.errors import error_reply
 from yunmo.web.dialects.hub.identity import IdentityRoutes
@@ -35,6 +36,7 @@ class HubDialect:
             ContentRoutes(cloud),
             DownloadRoutes(cloud),
             CommitRoutes(cloud),
+            DiscussionRoutes(cloud),
             AccessRoutes(cloud),
             CasRoutes(cloud),
             LfsRoutes(cloud),

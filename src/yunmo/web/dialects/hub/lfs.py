@@ -93,7 +93,8 @@ class LfsRoutes:
             raise RepositoryNotFound(
                 f"There is no {type_} repository at this address. Git LFS addresses look like namespace/name.git/info/lfs."
             )
-        find = self._hub.repositories.find_writable if is_writing else self._hub.repositories.find_readable
+        # a batch does not say whether its files are for a pull request: the commit that names them does
+        find = self._hub.repositories.find_proposable if is_writing else self._hub.repositories.find_readable
         return await find(request.principal, type_, name.removesuffix(".git"))
 
     async def _object(self, request: Request, repository: Repository, operation: str, wanted: Wanted, *, in_parts: bool) -> dict[str, Any]:
