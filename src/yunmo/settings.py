@@ -57,7 +57,7 @@ class HubSettings(_Group):
     large_file_bytes: int = Field(10 * 1024 * 1024, ge=1, description="Files from this size on travel through Xet or LFS.")
     safetensors_only: bool = Field(default=False, description="Refuse commits that add pickled weights (`.bin`, `.pt`, `.pkl` …).")
     unnamed_bytes: int = Field(
-        500 * 1000**3, ge=0, description="What a project may have uploaded (Xet) before it commits; more is refused until it has."
+        500 * 1000**3, ge=0, description="What a project may have uploaded (Xet, Git LFS) before it commits; more is refused until it has."
     )
     cas_epoch: int = Field(
         1, ge=1, description="Raise it by one after a backup was restored: clients then forget which chunks they have sent."

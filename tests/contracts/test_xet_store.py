@@ -322,9 +322,9 @@ async def test_a_file_that_comes_in_for_a_deleted_repository_is_refused(large):
         await send_lfs(large, b"some bytes", repository_id=99)
 
 
-async def send_lfs(large, data, *, repository_id=OURS, claimed=None, in_parts=False, upload=None):
+async def send_lfs(large, data, *, repository_id=OURS, claimed=None, in_parts=False, upload=None, project=None):
     sha256 = claimed or hashlib.sha256(data).hexdigest()
-    upload = upload or large.lfs.begin(repository_id, sha256, len(data), in_parts=in_parts)
+    upload = upload or await large.lfs.begin(repository_id, sha256, len(data), project, in_parts=in_parts)
     if upload.whole:
         return await large.put_lfs(upload.whole, pieces_of(data))
     for at, ticket in enumerate(upload.parts):
@@ -353,10 +353,10 @@ async def test_lfs_bytes_that_do_not_match_count_for_nothing(large):
     with pytest.raises(InvalidRequest, match="sha256"):
         await send_lfs(large, data, claimed="c" * 64)
     with pytest.raises(TooLarge):
-        await large.put_lfs(large.lfs.begin(OURS, hashlib.sha256(data).hexdigest(), 5, in_parts=False).whole, pieces_of(data))
+        await large.put_lfs((await large.lfs.begin(OURS, hashlib.sha256(data).hexdigest(), 5, in_parts=False)).whole, pieces_of(data))
     for bad in ("../" * 10, "A" * 64, ""):
         with pytest.raises(InvalidRequest):
-            large.lfs.begin(OURS, bad, 5, in_parts=False)
+            await large.lfs.begin(OURS, bad, 5, in_parts=False)
     with pytest.raises(Forbidden):
         await large.put_lfs("no.ticket", pieces_of(data))
     assert list(large._blobs.staging.iterdir()) == []
@@ -366,7 +366,7 @@ async def test_an_lfs_object_may_come_in_parts_in_any_order_and_twice(large, mon
     monkeypatch.setattr("yunmo.hub.lfs.PART_BYTES", 400_000)
     data = os.urandom(1_000_001)
     sha256 = hashlib.sha256(data).hexdigest()
-    upload = large.lfs.begin(OURS, sha256, len(data), in_parts=True)
+    upload = await large.lfs.begin(OURS, sha256, len(data), in_parts=True)
     assert len(upload.parts) == 3
     with pytest.raises(InvalidRequest, match="No part"):
         await large.complete_lfs(upload.completion)
@@ -400,7 +400,7 @@ async def test_a_damaged_lfs_object_is_never_laid_out(large, tmp_path):
 
 async def test_a_project_can_upload_only_so_much_that_no_commit_names(large):
     one, two, three = some_xorb(41), some_xorb(42), some_xorb(43)
-    large.xet._unnamed_limit_bytes = len(one.body) + len(two.body)
+    large.unnamed.limit_bytes = len(one.body) + len(two.body)
     assert await large.xet.xorb(one.name, pieces_of(one.body), "acme")
     assert await large.xet.xorb(two.name, pieces_of(two.body), "acme")
     assert not await large.xet.xorb(one.name, pieces_of(one.body), "acme")
@@ -430,6 +430,64 @@ async def test_what_was_removed_is_charged_to_nobody_and_a_revived_xorb_to_who_r
     large._clock.time += timedelta(days=29)
     await large.collect()
     assert await unnamed(large, "globex") == 0
+
+
+async def settle(large, data):
+    known = await large.known(OURS, hashlib.sha256(data).hexdigest())
+    await large._database.write(lambda connection: large.settle_in(connection, known))
+
+
+async def test_git_lfs_objects_count_against_the_same_allowance_until_a_commit_names_them(large):
+    xorb, one, two = some_xorb(51), os.urandom(300_000), os.urandom(200_000)
+    large.unnamed.limit_bytes = len(xorb.body) + 400_000
+    await large.xet.xorb(xorb.name, pieces_of(xorb.body), "acme")
+    ticket = await large.lfs.begin(OURS, hashlib.sha256(two).hexdigest(), len(two), "acme", in_parts=False)
+    await send_lfs(large, one, project="acme")
+    assert await unnamed(large) == len(xorb.body) + 300_000
+    for again in (send_lfs(large, two, project="acme"), large.put_lfs(ticket.whole, pieces_of(two))):
+        with pytest.raises(InsufficientStorage, match=r"'acme' has uploaded .* no commit names"):
+            await again
+    assert await large._blobs.size(lfs_key(hashlib.sha256(two).hexdigest())) is None
+    await send_lfs(large, one, project="acme")  # what is there takes no space again
+    await send_lfs(large, two, project="globex", repository_id=THEIRS)
+    await settle(large, one)
+    assert (await unnamed(large), await unnamed(large, "globex")) == (len(xorb.body), 200_000)
+    await send_lfs(large, two, project="acme")
+    assert (await unnamed(large), await unnamed(large, "globex")) == (len(xorb.body), 200_000)
+
+
+async def test_parts_that_wait_for_their_end_count_too(large, monkeypatch):
+    monkeypatch.setattr("yunmo.hub.lfs.PART_BYTES", 400_000)
+    large.unnamed.limit_bytes = 1_100_000
+    uploads = []
+    for _ in range(2):
+        data = os.urandom(1_000_000)
+        sha256 = hashlib.sha256(data).hexdigest()
+        uploads.append((data, await large.lfs.begin(OURS, sha256, len(data), "acme", in_parts=True)))
+    (first, begun), (second, other) = uploads
+    await large.put_lfs(begun.parts[0], pieces_of(first[:400_000]))
+    await large.put_lfs(other.parts[0], pieces_of(second[:400_000]))
+    with pytest.raises(InsufficientStorage):
+        await large.put_lfs(other.parts[1], pieces_of(second[400_000:800_000]))
+    theirs = os.urandom(1_000_000)
+    await send_lfs(large, theirs, project="globex", in_parts=True)
+    assert await large.known(OURS, hashlib.sha256(theirs).hexdigest()) is not None
+
+
+async def test_git_lfs_objects_that_no_commit_names_are_deleted_after_four_weeks_and_others_stay(large):
+    kept, left = os.urandom(10_000), os.urandom(20_000)
+    for data in (kept, left):
+        await send_lfs(large, data, project="acme")
+    await settle(large, kept)
+    await large.collect()
+    assert await unnamed(large) == 20_000
+    large._clock.time += timedelta(days=40)
+    await large.collect()
+    assert await unnamed(large) == 0
+    for data, is_there in ((kept, True), (left, False)):
+        sha256 = hashlib.sha256(data).hexdigest()
+        assert (await large.known(OURS, sha256) is not None) == is_there
+        assert (await large._blobs.size(lfs_key(sha256)) is not None) == is_there
 
 
 async def unnamed(large, project="acme"):

@@ -23,8 +23,8 @@ from yunmo.hub.overviews import Overviews
 from yunmo.hub.refs import Refs
 from yunmo.hub.repositories import Repositories
 from yunmo.hub.scans import Scans
+from yunmo.hub.unnamed import UNNAMED_LIMIT_BYTES
 from yunmo.hub.uploads import Uploads
-from yunmo.hub.xet.uploads import UNNAMED_LIMIT_BYTES
 from yunmo.storage.blobs import ObjectStore
 from yunmo.storage.database import Database
 from yunmo.storage.tables import now

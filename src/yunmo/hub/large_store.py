@@ -18,12 +18,13 @@ from yunmo.core.identity import Principal
 from yunmo.hub.large import LargeFile, XetToken
 from yunmo.hub.lfs import LfsUploads, lfs_key
 from yunmo.hub.staged import batched, full_disk_is_said
+from yunmo.hub.unnamed import UNNAMED_LIMIT_BYTES, Unnamed
 from yunmo.hub.xet import store
 from yunmo.hub.xet.dedup import Dedup
 from yunmo.hub.xet.links import Links
 from yunmo.hub.xet.reading import Reader
 from yunmo.hub.xet.tokens import AccessTicket, CompletionTicket, DownloadTicket, Signer, Ticket, UploadTicket
-from yunmo.hub.xet.uploads import UNNAMED_LIMIT_BYTES, Uploads
+from yunmo.hub.xet.uploads import Uploads
 from yunmo.storage.blobs import ObjectStore
 from yunmo.storage.database import Database
 from yunmo.storage.tables import now
@@ -56,8 +57,9 @@ class LargeFileStore:
     ) -> None:
         self.signer = Signer(secret, clock)
         self.reader = Reader(database, blobs)
-        self.xet = Uploads(database, blobs, self.reader, unnamed_limit_bytes)
-        self.lfs = LfsUploads(database, blobs, self.signer)
+        self.unnamed = Unnamed(database, unnamed_limit_bytes)
+        self.xet = Uploads(database, blobs, self.reader, self.unnamed)
+        self.lfs = LfsUploads(database, blobs, self.signer, self.unnamed)
         self.dedup = Dedup(database, self.reader, self.signer)
         self.links = Links(database, self.reader, self.signer)
         self._database = database
@@ -84,8 +86,7 @@ class LargeFileStore:
 
     def settle_in(self, connection: sa.Connection, file: LargeFile) -> None:
         """A commit in the caller's transaction names the file: its uploader is charged for it no more."""
-        if file.xet_hash is not None:
-            store.settle(connection, file.xet_hash)
+        store.settle(connection, file)
 
     async def adopt(self, repository_id: int, sha256: str, from_repository_id: int) -> None:
         """Let `repository_id` refer to a file of another one; the caller has checked both rights. Raises NotFound."""
@@ -170,6 +171,7 @@ class LargeFileStore:
         moment = self._clock()
         before = moment - _MARKED
         await self._mark_orphans()
+        await self._database.write(lambda connection: store.forget_unnamed_objects(connection, before))
         marked = await self._database.write(lambda connection: store.tombstone(connection, moment))
         xorbs, objects = await self._database.read(lambda connection: store.expired(connection, before))
         deleted = 0

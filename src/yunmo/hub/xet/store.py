@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -61,8 +61,9 @@ objects = sa.Table(
     sa.Column("sha256", sa.String(64), primary_key=True),
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("tombstoned_at", Time, index=True),
+    sa.Column("charged_to", sa.String(96), index=True),
 )
-"""Plain objects that came over Git LFS."""
+"""Plain objects that came over Git LFS; `charged_to` is the project that uploaded one, until a commit names it."""
 
 large_files = sa.Table(
     "large_file",
@@ -100,13 +101,20 @@ def add_xorb(connection: sa.Connection, name: str, stored_bytes: int, chunks: by
 
 def unnamed_bytes(connection: sa.Connection, project: str) -> int:
     """How much the project has stored that no commit has named yet."""
-    query = sa.select(sa.func.coalesce(sa.func.sum(xorbs.c.stored_bytes), 0)).where(xorbs.c.charged_to == project)
-    return int(connection.execute(query).scalar_one())
+    sums = [
+        sa.select(sa.func.coalesce(sa.func.sum(size), 0)).where(charged_to == project)
+        for size, charged_to in ((xorbs.c.stored_bytes, xorbs.c.charged_to), (objects.c.size, objects.c.charged_to))
+    ]
+    return sum(int(connection.execute(query).scalar_one()) for query in sums)
 
 
-def settle(connection: sa.Connection, file: str) -> None:
-    """A commit names this Xet file: nobody is charged for its xorbs any more."""
-    used = sa.select(file_xorbs.c.xorb).where(file_xorbs.c.file == file)
+def settle(connection: sa.Connection, file: LargeFile) -> None:
+    """A commit names this file: nobody is charged for its xorbs, or its object, any more."""
+    if file.xet_hash is None:
+        own = sa.and_(objects.c.sha256 == file.sha256, objects.c.charged_to.is_not(None))
+        connection.execute(objects.update().where(own).values(charged_to=None))
+        return
+    used = sa.select(file_xorbs.c.xorb).where(file_xorbs.c.file == file.xet_hash)
     connection.execute(xorbs.update().where(xorbs.c.hash.in_(used), xorbs.c.charged_to.is_not(None)).values(charged_to=None))
 
 
@@ -161,11 +169,29 @@ def add_file(connection: sa.Connection, file: StoredFile, chunks: Mapping[str, I
     return set()
 
 
-def add_object(connection: sa.Connection, repository_id: int, sha256: str, size: int) -> None:
-    """Know a plain object and let the repository refer to it."""
-    _insert_once(connection, objects, [{"sha256": sha256, "size": size, "tombstoned_at": None}])
-    connection.execute(objects.update().where(objects.c.sha256 == sha256).values(tombstoned_at=None))
+def add_object(connection: sa.Connection, repository_id: int, sha256: str, size: int, project: str | None) -> None:
+    """Know a plain object and let the repository refer to it. A new or revived one is charged to the project."""
+    _insert_once(connection, objects, [{"sha256": sha256, "size": size, "tombstoned_at": None, "charged_to": project}])
+    revived = sa.and_(objects.c.sha256 == sha256, objects.c.tombstoned_at.is_not(None))
+    connection.execute(objects.update().where(revived).values(tombstoned_at=None, charged_to=project))
     add_large_file(connection, repository_id, LargeFile(sha256, size))
+
+
+def has_object(connection: sa.Connection, sha256: str) -> bool:
+    """Whether the plain object is there and does not wait for its removal."""
+    where = sa.and_(objects.c.sha256 == sha256, objects.c.tombstoned_at.is_(None))
+    return connection.execute(sa.select(objects.c.sha256).where(where)).first() is not None
+
+
+def forget_unnamed_objects(connection: sa.Connection, before: datetime) -> None:
+    """Forget that repositories may refer to plain objects which came before this moment and which no commit has named since."""
+    recent = sa.select(large_files.c.sha256).where(large_files.c.added_at >= before)
+    stale = sa.and_(objects.c.charged_to.is_not(None), objects.c.tombstoned_at.is_(None), objects.c.sha256.not_in(recent))
+    names = list(connection.execute(sa.select(objects.c.sha256).where(stale)).scalars())
+    for batch in _batches(names):
+        connection.execute(large_files.delete().where(large_files.c.sha256.in_(batch), large_files.c.xet_hash.is_(None)))
+        # no client remembers what it sent over Git LFS, so nothing waits for these
+        connection.execute(objects.update().where(objects.c.sha256.in_(batch)).values(tombstoned_at=before - timedelta(seconds=1)))
 
 
 def add_large_file(connection: sa.Connection, repository_id: int, file: LargeFile) -> None:

@@ -46,7 +46,7 @@ class XorbTicket(Ticket, frozen=True, tag=True):
 
 
 class UploadTicket(Ticket, frozen=True, tag=True):
-    """PUT of an LFS object, or of one part of it (`upload` names the staged file; parts count from 1)."""
+    """PUT of an LFS object, or of one part of it (`upload` names the staged file; parts count from 1), for a project."""
 
     repository_id: int
     sha256: str
@@ -54,6 +54,7 @@ class UploadTicket(Ticket, frozen=True, tag=True):
     upload: str
     part: int
     part_bytes: int
+    project: str | None = None
 
 
 class CompletionTicket(Ticket, frozen=True, tag=True):
@@ -63,6 +64,7 @@ class CompletionTicket(Ticket, frozen=True, tag=True):
     sha256: str
     size: int
     upload: str
+    project: str | None = None
 
 
 class DownloadTicket(Ticket, frozen=True, tag=True):

@@ -9,9 +9,10 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from yunmo.core.errors import InsufficientStorage, InvalidRequest
+from yunmo.core.errors import InvalidRequest
 from yunmo.hub.staged import receive, staged
 from yunmo.hub.turns import Turns
+from yunmo.hub.unnamed import Unnamed
 from yunmo.hub.xet import store
 from yunmo.hub.xet.hashes import DIGEST_BYTES, dedup_positions, digest_of, file_digest, text_of, verification_digest
 from yunmo.hub.xet.reading import Reader, xorb_key
@@ -23,9 +24,6 @@ from yunmo.storage.blobs import ObjectStore
 from yunmo.storage.database import Database
 
 T = TypeVar("T")
-
-UNNAMED_LIMIT_BYTES = 500 * 1000**3
-"""Clients upload all of a commit's files before the commit, so this is also the largest commit."""
 
 _BEAT_SECONDS = 5.0
 """A client gives a connection up that is silent for long; reading a large file back takes a while."""
@@ -42,11 +40,11 @@ class Progress:
 class Uploads:
     """The writing side of the content-addressed store."""
 
-    def __init__(self, database: Database, blobs: ObjectStore, reader: Reader, unnamed_limit_bytes: int = UNNAMED_LIMIT_BYTES) -> None:
+    def __init__(self, database: Database, blobs: ObjectStore, reader: Reader, unnamed: Unnamed) -> None:
         self._database = database
         self._blobs = blobs
         self._reader = reader
-        self._unnamed_limit_bytes = unnamed_limit_bytes
+        self._unnamed = unnamed
         self._turns = Turns()
 
     async def xorb(self, name: str, pieces: AsyncIterator[bytes], project: str | None = None) -> bool:
@@ -56,7 +54,7 @@ class Uploads:
         """
         digest = digest_of(name)
         if not await self._database.read(lambda connection: store.has_xorb(connection, name)):
-            await self._check_unnamed(project)
+            await self._unnamed.check(project)
         check = XorbCheck()
         async with staged(self._blobs.staging, "xorb") as path:
             size = await receive(pieces, path, check.feed, limit=XORB_LIMIT_BYTES, executor=self._reader.worker)
@@ -65,7 +63,7 @@ class Uploads:
                 is_there = await self._database.read(lambda connection: store.has_xorb(connection, name))
                 if is_there and digest not in self._reader.damaged:
                     return False
-                await self._check_unnamed(project, size)
+                await self._unnamed.check(project, size)
                 if digest in self._reader.damaged:
                     await self._blobs.delete(xorb_key(name))
                 await self._blobs.put_file(xorb_key(name), path)
@@ -102,16 +100,6 @@ class Uploads:
                 self._reader.forget(digest_of(name))
                 await self._blobs.delete(xorb_key(name))
         return gone
-
-    async def _check_unnamed(self, project: str | None, more: int = 1) -> None:
-        if project is None:
-            return
-        kept = await self._database.read(lambda connection: store.unnamed_bytes(connection, project))
-        if kept + more > self._unnamed_limit_bytes:
-            raise InsufficientStorage(
-                f"The project {project!r} has uploaded {kept} bytes that no commit names, and may have {self._unnamed_limit_bytes} "
-                "(setting hub.unnamed_bytes). Commit what was uploaded; what no file names is deleted after four weeks."
-            )
 
     async def _register(self, repository_id: int, body: bytes, progress: Progress) -> None:
         files = await self._in_worker(read_shard, body)

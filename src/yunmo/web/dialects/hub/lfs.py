@@ -8,7 +8,7 @@ from starlette.responses import Response, StreamingResponse
 
 from yunmo.cloud.cloud import Cloud
 from yunmo.cloud.repositories import Repository, RepositoryType
-from yunmo.core.errors import InvalidRequest, NotFound, RepositoryNotFound, YunmoError
+from yunmo.core.errors import InsufficientStorage, InvalidRequest, NotFound, RepositoryNotFound, TooLarge, YunmoError
 from yunmo.web.dialects.hub.addresses import FILE_PREFIXES, base_url, file_routes, repository_name
 from yunmo.web.replies import json_reply
 from yunmo.web.request import Request
@@ -108,9 +108,10 @@ class LfsRoutes:
         if known is not None:
             return answer
         try:
-            upload = self._hub.large.lfs.begin(repository.id, wanted.oid, wanted.size, in_parts=in_parts)
+            upload = await self._hub.large.lfs.begin(repository.id, wanted.oid, wanted.size, request.principal.project, in_parts=in_parts)
         except YunmoError as error:
-            return {**answer, "error": {"code": 422, "message": error.message}}
+            code = 413 if isinstance(error, InsufficientStorage | TooLarge) else 422
+            return {**answer, "error": {"code": code, "message": error.message}}
         verify = f"{base_url(request)}{FILE_PREFIXES[repository.type]}/{repository.full_name}.git/info/lfs/verify"
         actions = {"upload": _upload_action(request, upload), "verify": {"href": verify}}
         return {**answer, "authenticated": True, "actions": actions}
