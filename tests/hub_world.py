@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import uvicorn
 
+from yunmo.core.errors import Conflict
 from yunmo.core.identity import Principal
 from yunmo.hub.commits import AddFile, Change
 from yunmo.hub.hub import Hub
@@ -83,7 +84,8 @@ def serve_hub(directory, **options):
                     ("admin", "admin", ("admin",)),
                 ):
                     if name == project != "admin":
-                        await tenancy.projects.create(project)
+                        with contextlib.suppress(Conflict):  # a directory that was served before
+                            await tenancy.projects.create(project)
                     tokens[name] = (await tenancy.keys.create(project, name, scopes)).key
                 cloud = SimpleNamespace(hub=hub, tenancy=tenancy)
                 app = App(cloud, [HubDialect(cloud)], Metrics())

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 import torch
-from huggingface_hub import HfApi
+from huggingface_hub import CommitOperationCopy, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 from safetensors.torch import load_file
 
@@ -18,6 +18,7 @@ from yunmo.core import plugins
 from yunmo.core.engine import Hardware
 from yunmo.core.errors import InvalidRequest
 from yunmo.engines.transformers.kind import describe_directory
+from yunmo.hub.commits import AddLargeFile, Change
 from yunmo.hub.hub import Rules
 from yunmo.serving.offers import offers
 
@@ -70,6 +71,41 @@ def test_a_client_that_asks_nothing_before_its_commit_is_refused_too(strict):
         await push(strict.hub, made, {"openvino_model.bin": bytes(200), "notes.pt": b"text about pt files", "model.safetensors": b"x"})
 
     strict.run(make())
+
+
+def test_a_pickle_from_before_the_rule_is_not_copied(tmp_path):
+    pickled, large = b"\x80\x04}.", b"\x80\x04}." + bytes(200_000)
+    with serve_hub(tmp_path / "hub") as lenient:
+        api = api_of(lenient)
+        for name, path, content in (("small", "a.bin", pickled), ("large", "b.bin", large), ("fine", "c.bin", bytes(200_000))):
+            api.create_repo(f"acme/{name}")
+            api.upload_file(repo_id=f"acme/{name}", path_in_repo=path, path_or_fileobj=content)
+    with serve_hub(tmp_path / "hub", rules=Rules(safetensors_only=True)) as strict:
+        api = api_of(strict)
+        for name, path in (("small", "a.bin"), ("large", "b.bin")):
+            with pytest.raises(HfHubHTTPError, match=f"'{path}' is a pickle"):
+                api.duplicate_repo(f"acme/{name}", f"acme/{name}-copy")
+            assert not api.repo_exists(f"acme/{name}-copy")
+        api.duplicate_repo("acme/fine", "acme/fine-copy")
+        assert api.file_exists("acme/fine-copy", "c.bin")
+        for source, path in (("large", "b.bin"), ("fine", "c.bin")):
+            copied = CommitOperationCopy(path, "copy.bin", src_repo_id=f"acme/{source}", src_repo_type="model")
+            if source == "fine":
+                api.create_commit("acme/small", [copied], commit_message="copy")
+                continue
+            with pytest.raises(HfHubHTTPError, match="is a pickle"):
+                api.create_commit("acme/small", [copied], commit_message="copy")
+        assert set(api.list_repo_files("acme/small")) == {".gitattributes", "a.bin", "copy.bin"}
+
+        async def copy_within():
+            """What another name and the same repository hide from those who only look at requests."""
+            source = await strict.hub.repositories.find(ACME, "model", "acme/large")
+            (item,) = (await strict.hub.files.at(source, "main", ["b.bin"])).items
+            again = AddLargeFile("notes.txt", item.entry.sha256)
+            with pytest.raises(InvalidRequest, match="is a pickle"):
+                await strict.hub.commits.commit(ACME, source, "main", Change(title="copy", operations=(again,)))
+
+        strict.run(copy_within())
 
 
 @pytest.mark.parametrize("name", ["classify", "chat", "yolos", "whisper", "t5"])

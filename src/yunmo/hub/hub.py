@@ -70,7 +70,7 @@ class Hub:
         self.discussions = Discussions(database, self.files, clock, forbid_pickles)
         self.downloads = Downloads(database, clock)
         self.uploads = Uploads(self.files, self.blobs, rules.large_file_bytes, rules.safetensors_only)
-        self.copies = Copies(database, self.repositories, self.files, self.large, clock)
+        self.copies = Copies(database, self.repositories, self.files, self.large, clock, forbid_pickles)
         self.access = Access(database, clock, record)
         self.overviews = Overviews(database, self.files)
         self.models = Models(database, self.files, self.overviews)

@@ -218,8 +218,8 @@ class ContentRoutes:
         if wanted.target.type not in {"model", "dataset"}:
             raise InvalidRequest("Files can be copied to models and data sets only.", param="target.type")
         target_type: RepositoryType = "dataset" if wanted.target.type == "dataset" else "model"
-        target = await self._hub.repositories.find_writable(request.principal, target_type, wanted.target.name)
-        missing = await self._hub.copies.lend(source, target, [file.sha256 for file in wanted.files])
+        target = await self._hub.repositories.find_proposable(request.principal, target_type, wanted.target.name)
+        missing = await self._hub.copies.lend(source, target, {file.sha256: file.filename for file in wanted.files})
         return json_reply({"failed": [{"sha256": sha256, "error": f"{source.full_name} has no such file."} for sha256 in missing]})
 
     async def _shapes(self, page: Page, *, is_expanded: bool) -> Sequence[dict[str, Any]]:
