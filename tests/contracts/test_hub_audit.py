@@ -31,6 +31,7 @@ async def test_each_act_on_a_repository_is_recorded_once_with_who_did_it(cloud):
     await repositories.remove_alias(ADMIN, "model", "nick")
     await repositories.set_disabled(ADMIN, "dataset", "acme/thing", is_disabled=True)
     await repositories.set_disabled(ADMIN, "dataset", "acme/thing", is_disabled=False)
+    await cloud.hub.erasure.erase(ACME, gated, ["0" * 64], rewrites_history=True)
     await repositories.move(ACME, "model", "acme/thing", "acme/renamed")
     await repositories.delete(ADMIN, "model", "acme/renamed")
     assert await log(cloud) == [
@@ -42,6 +43,7 @@ async def test_each_act_on_a_repository_is_recorded_once_with_who_did_it(cloud):
         ("admin", "alias.removed", "nick", {"type": "model"}),
         ("admin", "repository.disabled", "acme/thing", {"type": "dataset"}),
         ("admin", "repository.enabled", "acme/thing", {"type": "dataset"}),
+        ("acme", "repository.files_erased", "acme/thing", {"type": "model", "files": 1, "replaced_commits": 0}),
         ("acme", "repository.moved", "acme/thing", {"type": "model", "to": "acme/renamed"}),
         ("admin", "repository.deleted", "acme/renamed", {"type": "model"}),
     ]

@@ -49,6 +49,12 @@ BODIES = {
     "/api/repos/move": {"fromRepo": "beta/secret", "toRepo": "alpha/taken"},
     "/duplicate": {"repository": "alpha/copy"},
     "/lfs-files/duplicate": {"target": {"name": "alpha/own"}, "files": [{"sha256": "0" * 64}]},
+    "/lfs-files/batch": {"deletions": {"sha": ["0" * 64]}},
+    "/discussions": {"title": "A title"},
+    "/discussions/{number}/comment": {"comment": "x"},
+    "/comment/{comment}/edit": {"content": "x"},
+    "/discussions/{number}/title": {"title": "A title"},
+    "/discussions/{number}/status": {"status": "closed"},
     "/settings": {"private": False},
     "/paths-info/{revision}": {"paths": ["config.json"]},
     "/user-access-request/grant": {"user": "alpha"},
@@ -60,7 +66,16 @@ BODIES = {
     "/chat/completions": CHAT,
     "/models/{namespace}/{name}": {"inputs": "x"},
 }
-FILLED = {"namespace": "beta", "id": "beta/secret", "revision": "main", "path": "config.json", "branch": "main", "type": "model"}
+FILLED = {
+    "namespace": "beta",
+    "id": "beta/secret",
+    "revision": "main",
+    "path": "config.json",
+    "branch": "main",
+    "type": "model",
+    "number": "1",
+    "comment": "1",
+}
 
 
 @pytest.fixture(scope="module")

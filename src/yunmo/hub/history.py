@@ -48,15 +48,20 @@ def advance(
 ) -> Commit:
     """Write a commit and point the ref at it."""
     root, folders = tree
+    commit = described(repository.id, root, words)
+    store.put_trees(connection, folders, words.by[1])
+    store.insert_commit(connection, commit, words.request_key)
+    store.move_ref(connection, repository.id, ref, commit.oid, words.by)
+    return commit
+
+
+def described(repository_id: int, tree: str, words: Words) -> Commit:
+    """The commit of a tree under these words, with the id that follows from both."""
     author, at = words.by
     at = at.replace(microsecond=0)
     whole = f"{words.title}\n\n{words.message}" if words.message else words.title
-    oid = CommitText(root, words.parent, author, at, whole).oid()
-    commit = Commit(repository.id, oid, root, words.parent, words.title, words.message, author, at)
-    store.put_trees(connection, folders, words.by[1])
-    store.insert_commit(connection, commit, words.request_key)
-    store.move_ref(connection, repository.id, ref, oid, words.by)
-    return commit
+    oid = CommitText(tree, words.parent, author, at, whole).oid()
+    return Commit(repository_id, oid, tree, words.parent, words.title, words.message, author, at)
 
 
 def find_ref(connection: sa.Connection, repository_id: int, revision: str) -> Ref | None:

@@ -15,6 +15,7 @@ from yunmo.hub.commits import Commits
 from yunmo.hub.copies import Copies
 from yunmo.hub.discussions import Discussions
 from yunmo.hub.downloads import Downloads
+from yunmo.hub.erasure import Erasure
 from yunmo.hub.files import Files
 from yunmo.hub.garbage import Garbage
 from yunmo.hub.large_store import LargeFileStore
@@ -59,7 +60,7 @@ class Hub:
         rules: Rules = Rules(),
         record: Record = no_record,
     ) -> None:
-        self.large = LargeFileStore(database, blobs, secret, epoch=rules.cas_epoch, unnamed_limit_bytes=rules.unnamed_bytes)
+        self.large = LargeFileStore(database, blobs, secret, clock, epoch=rules.cas_epoch, unnamed_limit_bytes=rules.unnamed_bytes)
         self.blobs = Blobs(database, blobs, clock)
         self.repositories = Repositories(database, self.blobs, clock, record)
         self.refs = Refs(database, clock)
@@ -71,6 +72,7 @@ class Hub:
         self.downloads = Downloads(database, clock)
         self.uploads = Uploads(self.files, self.blobs, rules.large_file_bytes, rules.safetensors_only)
         self.copies = Copies(database, self.repositories, self.files, self.large, clock, forbid_pickles)
+        self.erasure = Erasure(database, self.large, clock, record)
         self.access = Access(database, clock, record)
         self.overviews = Overviews(database, self.files)
         self.models = Models(database, self.files, self.overviews)

@@ -4,8 +4,9 @@
 whoever merely knows a hash must not be able to read the file (specification: Hub §3.4).
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -49,6 +50,14 @@ class LargeFiles(Protocol):
 
     def settle_in(self, connection: sa.Connection, file: LargeFile) -> None:
         """A commit in the caller's transaction names the file: its uploader is charged for it no more."""
+        ...
+
+    def held_in(self, connection: sa.Connection, repository_id: int) -> dict[str, tuple[LargeFile, datetime]]:
+        """Every file that the repository may refer to, by its sha256, and since when."""
+        ...
+
+    def forget_in(self, connection: sa.Connection, repository_id: int, hashes: Sequence[str]) -> None:
+        """Let the repository no longer refer to these files; the caller's transaction has seen to its commits."""
         ...
 
     async def adopt(self, repository_id: int, sha256: str, from_repository_id: int) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -87,6 +87,14 @@ class LargeFileStore:
     def settle_in(self, connection: sa.Connection, file: LargeFile) -> None:
         """A commit in the caller's transaction names the file: its uploader is charged for it no more."""
         store.settle(connection, file)
+
+    def held_in(self, connection: sa.Connection, repository_id: int) -> dict[str, tuple[LargeFile, datetime]]:
+        """Every file that the repository may refer to, by its sha256, and since when."""
+        return store.large_files_of(connection, repository_id)
+
+    def forget_in(self, connection: sa.Connection, repository_id: int, hashes: Sequence[str]) -> None:
+        """Let the repository no longer refer to these files; the caller's transaction has seen to its commits."""
+        store.forget_large_files(connection, repository_id, hashes)
 
     async def adopt(self, repository_id: int, sha256: str, from_repository_id: int) -> None:
         """Let `repository_id` refer to a file of another one; the caller has checked both rights. Raises NotFound."""

@@ -47,4 +47,16 @@ else:
     raise AssertionError("a private file was copied by a stranger")
 assert refused.response.status_code == 404, refused
 assert {each.filename for each in api.list_lfs_files(repo)} == {"w.safetensors", "copies/w.safetensors", "memory.bin"}
+
+before = [each.commit_id for each in api.list_repo_commits(repo)]
+api.permanently_delete_lfs_files(repo, [each for each in api.list_lfs_files(repo) if each.filename == "memory.bin"])
+after = [each.commit_id for each in api.list_repo_commits(repo)]
+assert len(after) == len(before)
+assert not api.revision_exists(repo, before[0])
+assert not any(api.file_exists(repo, "memory.bin", revision=each) for each in after)
+assert {each.filename for each in api.list_lfs_files(repo)} == {"w.safetensors", "copies/w.safetensors"}
+assert Path(hf_hub_download(repo, "w.safetensors", cache_dir=work / "cache4")).read_bytes() == content
+assert api.file_exists(duplicate.repo_id, "memory.bin"), "another repository keeps its own"
+api.upload_file(path_or_fileobj=io.BytesIO(content[:300_000]), path_in_repo="memory.bin", repo_id=repo)
+assert Path(hf_hub_download(repo, "memory.bin", cache_dir=work / "cache5")).read_bytes() == content[:300_000]
 print("done")

@@ -158,6 +158,21 @@ def history(connection: sa.Connection, repository_id: int, oid: str, limit: int)
     return _commits(connection, query.order_by(ancestors.c.depth))
 
 
+def all_commits(connection: sa.Connection, repository_id: int) -> list[tuple[Commit, str | None]]:
+    """Every commit of the repository, on a branch or not, oldest first, each with the key of the request that made it."""
+    table = tables.commit.c
+    query = sa.select(*_COLUMNS, table.request_key).where(table.repository_id == repository_id).order_by(table.created_at)
+    rows = [dict(row) for row in connection.execute(query).mappings()]
+    return [(Commit(**{name: value for name, value in row.items() if name != "request_key"}), row["request_key"]) for row in rows]
+
+
+def delete_commits(connection: sa.Connection, repository_id: int, oids: Sequence[str]) -> None:
+    """Forget these commits. The caller has moved every ref away from them."""
+    table = tables.commit
+    for some in batches(oids):
+        connection.execute(sa.delete(table).where(table.c.repository_id == repository_id, table.c.oid.in_(some)))
+
+
 def commit_count(connection: sa.Connection, repository_id: int) -> int:
     """How many commits the repository has, on any branch."""
     query = sa.select(sa.func.count()).select_from(tables.commit).where(tables.commit.c.repository_id == repository_id)

@@ -102,12 +102,16 @@ def forget_edits(connection: sa.Connection, key: Key, comment_id: int) -> None:
 def rename_commits(connection: sa.Connection, repository_id: int, renamed: Mapping[str, str]) -> None:
     """Let everything that names one of these commits name the one that took its place."""
     discussion, event = tables.discussion, tables.discussion_event
-    for old, new in renamed.items():
-        for column in (discussion.c.base, discussion.c.merged_as):
-            where = sa.and_(discussion.c.repository_id == repository_id, column == old)
-            connection.execute(sa.update(discussion).where(where).values({column.name: new}))
-        where = sa.and_(event.c.repository_id == repository_id, event.c.kind == "commit", event.c.detail == old)
-        connection.execute(sa.update(event).where(where).values(detail=new))
+    rows = connection.execute(sa.select(*_COLUMNS).where(discussion.c.repository_id == repository_id)).mappings()
+    for found in [Discussion(**row) for row in rows]:
+        changed = {"base": renamed.get(found.base or ""), "merged_as": renamed.get(found.merged_as or "")}
+        changed = {name: oid for name, oid in changed.items() if oid is not None}
+        if changed:
+            update(connection, (repository_id, found.number), **changed)
+    commits = sa.select(event.c.id, event.c.detail).where(event.c.repository_id == repository_id, event.c.kind == "commit")
+    for row in connection.execute(commits).all():
+        if row.detail in renamed:
+            connection.execute(sa.update(event).where(event.c.id == row.id).values(detail=renamed[row.detail]))
 
 
 def _is(key: Key) -> sa.ColumnElement[bool]:

@@ -212,6 +212,18 @@ def find_large_file(connection: sa.Connection, repository_id: int, sha256: str) 
     return None if row is None else LargeFile(row.sha256, row.size, row.xet_hash)
 
 
+def large_files_of(connection: sa.Connection, repository_id: int) -> dict[str, tuple[LargeFile, datetime]]:
+    """Every file that the repository may refer to, by its sha256, and since when."""
+    rows = connection.execute(sa.select(large_files).where(large_files.c.repository_id == repository_id))
+    return {row.sha256: (LargeFile(row.sha256, row.size, row.xet_hash), row.added_at) for row in rows}
+
+
+def forget_large_files(connection: sa.Connection, repository_id: int, hashes: Collection[str]) -> None:
+    """Let the repository no longer refer to these files."""
+    for batch in _batches(hashes):
+        connection.execute(large_files.delete().where(large_files.c.repository_id == repository_id, large_files.c.sha256.in_(batch)))
+
+
 def files_with_chunk(connection: sa.Connection, chunk: str, readable: sa.Select[Any], limit: int) -> tuple[list[StoredFile], set[str]]:
     """Files whose xorbs hold this chunk, of the `readable` repositories (a selection of ids), newest first; and those xorbs."""
     held = sa.select(xorbs.c.hash).join(chunk_index, chunk_index.c.xorb == xorbs.c.hash)

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from yunmo.cloud.cloud import Cloud
 from yunmo.cloud.repositories import BRANCH, TAG, Page, RepositoryType
-from yunmo.core.errors import InvalidRequest, Unsupported
+from yunmo.core.errors import InvalidRequest
 from yunmo.web.dialects.hub.addresses import api_routes, flag, has_body, next_page, number, repository_name
 from yunmo.web.dialects.hub.shapes import commit_shape, item_shape, moment
 from yunmo.web.replies import json_reply
@@ -70,6 +70,19 @@ class CopiedFiles(msgspec.Struct):
 
     target: CopyTarget
     files: list[CopiedFile]
+
+
+class Deletions(msgspec.Struct):
+    """Large files to delete, by their sha256; without rewriting, revisions keep naming what is no longer there."""
+
+    sha: list[str]
+    rewriteHistory: bool = True  # noqa: N815 (the Hub's name)
+
+
+class Batch(msgspec.Struct):
+    """What is to be done to large files."""
+
+    deletions: Deletions
 
 
 class ContentRoutes:
@@ -184,32 +197,30 @@ class ContentRoutes:
         return json_reply({"commitOid": made.commit.oid})
 
     async def large_files(self, type_: RepositoryType, request: Request) -> Response:
-        """List the large files of `main`."""
+        """List the repository's large files, also those that only older revisions have."""
         repository = await self._hub.repositories.find_readable(request.principal, type_, repository_name(request))
-        page = await self._hub.files.all(repository, "main")
         first = number(request, "cursor", 0, 10**8)
-        items = [item for item in page.items if item.entry.sha256]
-        shapes: list[dict[str, Any]] = [
+        found = await self._hub.erasure.list(repository)
+        shapes = [
             {
-                "fileOid": item.entry.sha256,
-                "oid": item.entry.sha256,
-                "filename": item.path,
-                "pushedAt": moment(page.commit.created_at),
-                "ref": "main",
-                "size": item.entry.size,
+                "fileOid": held.file.sha256,
+                "oid": held.file.sha256,
+                "filename": held.path,
+                "pushedAt": moment(held.added_at),
+                "ref": "main" if held.is_on_main else None,
+                "size": held.file.size,
             }
-            for item in items[first : first + _LARGE_PAGE]
+            for held in found[first : first + _LARGE_PAGE]
         ]
-        more = len(items) > first + _LARGE_PAGE
+        more = len(found) > first + _LARGE_PAGE
         return json_reply(shapes, headers=next_page(request, cursor=str(first + _LARGE_PAGE)) if more else None)
 
     async def delete_large_files(self, type_: RepositoryType, request: Request) -> Response:
-        """Refuse: a revision never changes."""
-        await self._hub.repositories.find_writable(request.principal, type_, repository_name(request))
-        raise Unsupported(
-            "Large files cannot be cut out of a repository's history, since a revision never changes. Delete the files in a commit, "
-            "then super-squash the branch."
-        )
+        """Delete large files by their sha256, and put other commits in the place of those that name them."""
+        repository = await self._hub.repositories.find_writable(request.principal, type_, repository_name(request))
+        wanted = (await request.struct(Batch)).deletions
+        await self._hub.erasure.erase(request.principal, repository, wanted.sha, rewrites_history=wanted.rewriteHistory)
+        return json_reply({"success": True})
 
     async def lend_large_files(self, type_: RepositoryType, request: Request) -> Response:
         """Let another repository refer to large files of this one."""
