@@ -10,10 +10,15 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+import torch
+from huggingface_hub import HfApi
+from huggingface_hub.utils import parse_ratelimit_headers
+from safetensors.torch import save_file
 
 from hub_world import ACME, ADMIN, OTHER, push, serve_hub
-from yunmo.core.errors import EntryNotFound, every_error
+from yunmo.core.errors import EntryNotFound, RateLimited, every_error
 from yunmo.core.identity import ANONYMOUS
+from yunmo.hub import tensor_headers
 from yunmo.hub.objects import blob_oid, pointer_text
 from yunmo.web.dialects.hub.errors import error_reply
 
@@ -608,3 +613,75 @@ def test_reads_go_on_while_many_clients_commit(http, served):
         list(pool.map(client, range(8)))
     files = [each for each in http.get("/api/models/acme/busy/tree/main?recursive=true").json() if each["type"] == "file"]
     assert len(files) == 33
+
+
+def test_filters_and_orders_that_are_not_known_here_are_refused_and_not_passed_over(http, served, repository):
+    for query in ("apps=vllm", "inference=warm", "inference_provider=any", "sort=beauty", "num_parameters=many"):
+        for kind in ("models", "datasets"):
+            reply = http.get(f"/api/{kind}?{query}")
+            assert reply.status_code == 400, query
+            assert query.split("=")[0] in reply.json()["error"] or "bound" in reply.json()["error"]
+    for sort in ("likes", "trendingScore", "lastModified", "createdAt", "downloads", "num_parameters"):
+        assert "acme/open" in [each["id"] for each in http.get(f"/api/models?sort={sort}").json()]
+
+
+def test_a_limit_that_is_used_up_is_said_in_the_form_that_the_client_reads(http, served):
+    request = SimpleNamespace(principal=ANONYMOUS, headers={})
+    reply = error_reply(RateLimited("This key may make 1 request a minute.", retry_after_seconds=6.2), request)
+    found = parse_ratelimit_headers(reply.headers)
+    assert (reply.status_code, reply.headers["retry-after"], found.remaining, found.reset_in_seconds) == (429, "7", 0, 7)
+
+
+def test_a_data_set_is_found_by_what_its_card_says(served):
+    card = "---\nlanguage: [zh]\nsize_categories: [n<1K]\ntask_ids: [sentiment]\nmultilinguality: monolingual\n---\n"
+    api = HfApi(endpoint=served.url, token=served.tokens["acme"])
+    api.create_repo("acme/carded", repo_type="dataset")
+    api.upload_file(repo_id="acme/carded", repo_type="dataset", path_in_repo="README.md", path_or_fileobj=card.encode())
+    said = {"language": "zh", "size_categories": "n<1K", "task_ids": "sentiment", "multilinguality": "monolingual"}
+    assert [each.id for each in api.list_datasets(**said)] == ["acme/carded"]
+    assert list(api.list_datasets(**said | {"language": "en"})) == []
+
+
+def test_the_headers_of_a_sharded_model_come_in_one_answer(served, tmp_path, monkeypatch):
+    api = HfApi(endpoint=served.url, token=served.tokens["acme"])
+    api.create_repo("acme/sharded", private=True)
+    names = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    for tensor, name in names.items():
+        save_file({tensor: torch.zeros(2, 3)}, tmp_path / name)
+    index = {"metadata": {"total_size": 48}, "weight_map": names}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    bad = {"none": {}, "escape": {"weight_map": {"a": "../../secret"}}, "missing": {"weight_map": {"a": "x.safetensors"}}}
+    bad |= {"other": {"weight_map": {"a": "model.safetensors.index.json"}}, "number": {"weight_map": {"a": 5}}, "list": []}
+    for name, content in bad.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    api.upload_folder(repo_id="acme/sharded", folder_path=tmp_path)
+    found = api.get_sharded_safetensors_metadata("acme/sharded")
+    assert found.weight_map == names
+    assert found.files_metadata[names["b"]].tensors["b"].shape == [2, 3]
+    assert found == api.get_safetensors_metadata("acme/sharded")
+    address = "/api/models/acme/sharded/safetensors-metadata"
+    with httpx.Client(base_url=served.url, headers=key(served)) as http:
+        statuses = {name: http.get(f"{address}/{name}.json").status_code for name in (*bad, "nothing")}
+        assert statuses == {name: 404 if name in {"escape", "missing", "nothing"} else 400 for name in statuses}
+        assert http.get(f"{address}/model-00001-of-00002.safetensors").status_code == 400
+        monkeypatch.setattr(tensor_headers, "HEADERS_LIMIT_BYTES", 100)
+        assert http.get(f"{address}/model.safetensors.index.json").status_code == 413
+        monkeypatch.setattr(tensor_headers, "SHARDS_LIMIT", 1)
+        assert http.get(f"{address}/model.safetensors.index.json").status_code == 413
+    assert httpx.get(f"{served.url}{address}/model.safetensors.index.json").status_code == 401
+
+
+def test_the_tags_in_use_are_listed_by_type_and_private_ones_are_not(served):
+    api = HfApi(endpoint=served.url, token=served.tokens["acme"])
+    for name, tag in (("tagged", "in-the-open"), ("hidden", "in-secret")):
+        api.create_repo(f"acme/{name}", private=name == "hidden")
+        card = f"---\nlicense: mit\nlanguage: en\npipeline_tag: text-classification\nlibrary_name: transformers\ntags: [{tag}]\n---\n"
+        api.upload_file(repo_id=f"acme/{name}", path_in_repo="README.md", path_or_fileobj=card.encode())
+    found = api.get_model_tags()
+    assert {"type": "license", "id": "license:mit", "label": "mit"} in found["license"]
+    ids = {type_: {each["id"] for each in tags} for type_, tags in found.items()}
+    assert "text-classification" in ids["pipeline_tag"]
+    assert "transformers" in ids["library"]
+    assert "in-the-open" in ids["other"]
+    assert "in-secret" not in str(found)
+    assert isinstance(api.get_dataset_tags(), dict)

@@ -17,6 +17,8 @@ OPEN_ROUTES = {
     ("GET", "/docs"),
     ("GET", "/api/models"),
     ("GET", "/api/datasets"),
+    ("GET", "/api/models-tags-by-type"),
+    ("GET", "/api/datasets-tags-by-type"),
     ("POST", "/api/validate-yaml"),
     ("POST", "/cas/{epoch}/v1/telemetry"),
 }

@@ -24,6 +24,7 @@ from yunmo.hub.overviews import Overviews
 from yunmo.hub.refs import Refs
 from yunmo.hub.repositories import Repositories
 from yunmo.hub.scans import Scans
+from yunmo.hub.tensor_headers import TensorHeaders
 from yunmo.hub.unnamed import UNNAMED_LIMIT_BYTES
 from yunmo.hub.uploads import Uploads
 from yunmo.storage.blobs import ObjectStore
@@ -75,6 +76,7 @@ class Hub:
         self.erasure = Erasure(database, self.large, clock, record)
         self.access = Access(database, clock, record)
         self.overviews = Overviews(database, self.files)
+        self.tensor_headers = TensorHeaders(self.files)
         self.models = Models(database, self.files, self.overviews)
         self.garbage = Garbage(database, self.blobs, clock)
 

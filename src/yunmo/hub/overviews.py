@@ -28,6 +28,7 @@ _NOT_DOCUMENTS = frozenset({"tokenizer.json", "vocab.json"})
 _GGUF_STEPS = (1 << 20, 1 << 23, 1 << 26)
 _SHARDS_LIMIT = 200
 _CAUGHT_UP_AT_ONCE = 100
+_TAGS_LIMIT = 10_000
 _log = structlog.get_logger()
 _KEPT_CONFIG = ("architectures", "model_type", "auto_map", "quantization_config")
 
@@ -49,6 +50,14 @@ class Overviews:
             overview = Overview(commit=page.commit.oid)
         await self.database.write(lambda connection: store.put(connection, repository.id, overview))
         return overview
+
+    async def tags(self, type_: RepositoryType) -> dict[str, list[str]]:
+        """The tags in use on what everyone may see, by their type; a certain number at most."""
+        await self.catch_up(type_)
+        found: dict[str, list[str]] = {}
+        for tag, kind in await self.database.read(lambda connection: store.public_tags(connection, type_, _TAGS_LIMIT)):
+            found.setdefault(kind, []).append(tag)
+        return found
 
     async def newest(self, repository: Repository) -> Overview:
         """The overview of the newest revision of `main`, read anew if the branch has moved."""
@@ -189,6 +198,10 @@ def _tags(
         "base_model": "base_model",
         "task_categories": "task_categories",
         "language": "language",
+        "size_categories": "size_categories",
+        "task_ids": "task_ids",
+        "multilinguality": "multilinguality",
+        "language_creators": "language_creators",
     }
     for key, prefix in prefixes.items():
         tags += [f"{prefix}:{value}" for value in cards.strings(card.get(key))]

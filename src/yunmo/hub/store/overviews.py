@@ -33,6 +33,20 @@ def get(connection: sa.Connection, repository_ids: Sequence[int]) -> dict[int, O
     return {row.repository_id: _decode(row.content) for row in connection.execute(query)}
 
 
+def public_tags(connection: sa.Connection, type_: RepositoryType, limit: int) -> list[tuple[str, str]]:
+    """The tags of what everyone may see, each with its type (`license`, `library` …), at most `limit` of them."""
+    overview, repository, tag = tables.overview.c, tables.repository.c, tables.tag.c
+    is_public = sa.and_(repository.type == type_, repository.is_private == sa.false(), repository.is_disabled == sa.false())
+    tagged = sa.join(tables.tag, tables.repository, tag.repository_id == repository.id)
+    names = connection.execute(sa.select(tag.tag).distinct().select_from(tagged).where(is_public).order_by(tag.tag).limit(limit)).scalars()
+    described = sa.join(tables.overview, tables.repository, overview.repository_id == repository.id)
+    own = {
+        kind: set(connection.execute(sa.select(column).distinct().select_from(described).where(is_public)).scalars())
+        for kind, column in (("pipeline_tag", overview.pipeline_tag), ("library", overview.library_name))
+    }
+    return [(name, next((kind for kind, found in own.items() if name in found), _type_of(name))) for name in names]
+
+
 def outdated(connection: sa.Connection, type_: RepositoryType, main: str, limit: int) -> list[int]:
     """Repositories whose overview is missing or is not about the commit that `main` points at."""
     overview, ref, repository = tables.overview.c, tables.ref.c, tables.repository.c
@@ -46,6 +60,11 @@ def outdated(connection: sa.Connection, type_: RepositoryType, main: str, limit:
         .limit(limit)
     )
     return list(connection.execute(query).scalars())
+
+
+def _type_of(tag: str) -> str:
+    prefix, colon, _ = tag.partition(":")
+    return prefix if colon else "other"
 
 
 def _short(text: str | None) -> str | None:

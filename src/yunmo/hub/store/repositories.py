@@ -96,7 +96,8 @@ def listing(connection: sa.Connection, wanted: Listing) -> list[Repository]:
     repository, overview = tables.repository.c, tables.overview.c
     query = sa.select(*_COLUMNS).select_from(sa.outerjoin(tables.repository, tables.overview)).where(*_conditions(wanted))
     key = repository[wanted.sort] if wanted.sort in repository else overview[wanted.sort]
-    order = [key.asc(), repository.id.asc()] if wanted.is_ascending else [key.desc(), repository.id.desc()]
+    # what has no such number comes last, in either direction and on both databases
+    order = [key.asc().nulls_last(), repository.id.asc()] if wanted.is_ascending else [key.desc().nulls_last(), repository.id.desc()]
     page = query.order_by(*order).limit(wanted.limit + 1).offset(wanted.offset)
     return [Repository(**row) for row in connection.execute(page).mappings()]
 

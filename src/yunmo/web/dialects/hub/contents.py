@@ -96,6 +96,7 @@ class ContentRoutes:
         yield from api_routes("GET", "/tree/{revision}", self.tree, "List a revision's files")
         yield from api_routes("GET", "/tree/{revision}/{path*}", self.tree, "List a folder")
         yield from api_routes("POST", "/paths-info/{revision}", self.paths, "Describe some paths")
+        yield from api_routes("GET", "/safetensors-metadata/{path*}", self.tensors, "The headers of a sharded model's files")
         yield from api_routes("GET", "/refs", self.refs, "List branches and tags")
         yield from api_routes("GET", "/commits/{revision}", self.commits, "List a revision's history")
         yield from api_routes("POST", "/branch/{branch}", self.create_branch, "Create a branch")
@@ -137,6 +138,12 @@ class ContentRoutes:
             raise InvalidRequest(f"At most {_PATHS_LIMIT} paths can be asked about at once.", param="paths")
         page = await self._hub.files.at(repository, request.params["revision"], names)
         return json_reply(await self._shapes(page, is_expanded=wanted.expand))
+
+    async def tensors(self, type_: RepositoryType, request: Request) -> Response:
+        """Every tensor's name, type and shape, by the index of a sharded model."""
+        repository = await self._hub.repositories.find_readable(request.principal, type_, repository_name(request))
+        found = await self._hub.tensor_headers.of(repository, request.params["path"])
+        return json_reply({"headers": found.by_shard, "index": {"metadata": found.metadata}})
 
     async def refs(self, type_: RepositoryType, request: Request) -> Response:
         """List branches, tags and, if asked for, proposals."""

@@ -51,6 +51,9 @@ def error_reply(error: YunmoError, request: Request) -> Response:
         headers["X-Repo-Commit"] = error.commit
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after_seconds))
+        if isinstance(error, errors.RateLimited):
+            # the form that huggingface_hub reads: draft-ietf-httpapi-ratelimit-headers-09
+            headers["RateLimit"] = f'"api";r=0;t={headers["Retry-After"]}'
     content: dict[str, object] = {"error": message}
     if isinstance(error, RepositoryExists) and error.repository is not None:
         # `create_repo(exist_ok=True)` swallows the 409 and goes on with this address.

@@ -9,10 +9,10 @@ from starlette.responses import Response
 
 from yunmo.cloud.cloud import Cloud
 from yunmo.cloud.repositories import Gating, Listing, Overview, Repository, RepositoryType
-from yunmo.core.errors import InvalidRequest, RepositoryNotFound
+from yunmo.core.errors import InvalidRequest, RepositoryNotFound, Unsupported
 from yunmo.core.identity import Principal
 from yunmo.web.dialects.hub.addresses import api_routes, flag, next_page, number, repository_name, repository_url
-from yunmo.web.dialects.hub.shapes import expanded, overview_shape, repository_shape, sibling_shapes
+from yunmo.web.dialects.hub.shapes import expanded, overview_shape, repository_shape, sibling_shapes, tag_shapes
 from yunmo.web.replies import json_reply
 from yunmo.web.request import Request
 from yunmo.web.routing import Route
@@ -22,6 +22,8 @@ _PAGE_LIMIT = 1000
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
 _BOUND = re.compile(r"(min|max):(\d{1,6}(?:\.\d{1,3})?)([kmbt]?)", re.IGNORECASE)
 _SORTS = {"lastModified": "updated_at", "createdAt": "created_at", "downloads": "downloads", "num_parameters": "parameters"}
+_SORTS |= {"likes": "updated_at", "trendingScore": "updated_at"}  # nothing is liked here: all are alike
+_UNKNOWN_FILTERS = ("apps", "inference", "inference_provider")
 
 
 class NewRepository(msgspec.Struct):
@@ -81,6 +83,8 @@ class RepositoryRoutes:
         yield from api_routes("POST", "/duplicate", self.duplicate, "Copy a repository")
         yield Route("GET", "/api/models", self.list_models, summary="List models")
         yield Route("GET", "/api/datasets", self.list_datasets, summary="List data sets")
+        yield Route("GET", "/api/models-tags-by-type", self.model_tags, summary="The tags that models have")
+        yield Route("GET", "/api/datasets-tags-by-type", self.dataset_tags, summary="The tags that data sets have")
         yield from api_routes("GET", "", self.info, "Describe a repository")
         yield from api_routes("GET", "/revision/{revision}", self.info, "Describe a revision")
 
@@ -138,6 +142,14 @@ class RepositoryRoutes:
         """List the data sets that the caller may see."""
         return await self._list("dataset", request)
 
+    async def model_tags(self, _request: Request) -> Response:
+        """The tags of public models by type."""
+        return json_reply(tag_shapes(await self._hub.overviews.tags("model")))
+
+    async def dataset_tags(self, _request: Request) -> Response:
+        """The tags of public data sets by type."""
+        return json_reply(tag_shapes(await self._hub.overviews.tags("dataset")))
+
     async def info(self, type_: RepositoryType, request: Request) -> Response:
         """Describe a repository at a revision, `main` by default."""
         repository = await self._hub.repositories.find(request.principal, type_, repository_name(request))
@@ -161,6 +173,12 @@ class RepositoryRoutes:
         query = request.query_params
         if any("\0" in value for value in query.values()):
             raise InvalidRequest("A query parameter contains a NUL character.")
+        unknown = next((name for name in _UNKNOWN_FILTERS if query.get(name)), None)
+        if unknown is not None:
+            raise Unsupported(f"Repositories cannot be filtered by {unknown!r} here. Leave it out.", param=unknown)
+        sort = query.get("sort", "lastModified")
+        if sort not in _SORTS:
+            raise InvalidRequest(f"Repositories cannot be sorted by {sort[:40]!r}: use one of {', '.join(_SORTS)}.", param="sort")
         limit = max(number(request, "limit", _PAGE, _PAGE_LIMIT), 1)
         offset = number(request, "cursor", 0, 10**8)
         wanted = Listing(
@@ -172,7 +190,7 @@ class RepositoryRoutes:
             library_name=query.get("library"),
             gated=flag(request, "gated") if "gated" in query else None,
             parameters=_parameters(query.get("num_parameters", "")),
-            sort=_SORTS.get(query.get("sort", ""), "updated_at"),
+            sort=_SORTS[sort],
             is_ascending=query.get("direction") == "1",
             limit=limit,
             offset=offset,

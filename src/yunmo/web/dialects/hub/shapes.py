@@ -61,7 +61,13 @@ def sibling_shapes(page: Page, *, with_blobs: bool) -> list[dict[str, Any]]:
 def expanded(shape: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
     """Only the fields asked for, and the ids."""
     wanted = _KEPT_WITH_EXPAND.union(fields)
-    return {key: value for key, value in shape.items() if key in wanted}
+    whole = {**shape, "downloadsAllTime": shape.get("downloads")}
+    return {key: value for key, value in whole.items() if key in wanted}
+
+
+def tag_shapes(tags: Mapping[str, Iterable[str]]) -> dict[str, list[dict[str, str]]]:
+    """Tags by type; the type's own prefix is no part of a label."""
+    return {kind: [{"type": kind, "id": tag, "label": tag.removeprefix(f"{kind}:")} for tag in found] for kind, found in tags.items()}
 
 
 def item_shape(item: Item, large: Mapping[str, LargeFile], change: Commit | None = None, verdict: Verdict | None = None) -> dict[str, Any]:
