@@ -81,7 +81,7 @@ async def test_no_commit_names_an_erased_file_and_everything_else_is_as_it_was(h
     assert await paths(hub, repository, after[3].oid) == {"a.txt"}, "a folder that is left empty goes"
     opened = await hub.files.open(ACME, Where("model", "acme/m", "main"), "deep/open.bin")
     assert await hub.files.read(opened.entry, opened.large) == OPEN
-    assert [held.path for held in await hub.erasure.list(repository)] == ["deep/open.bin"]
+    assert [held.path for held in await hub.erasure.list(ACME, repository)] == ["deep/open.bin"]
     assert await hub.erasure.erase(ACME, repository, [sha256_of(SECRET)], rewrites_history=True) == 0
 
 
@@ -101,9 +101,10 @@ async def test_large_files_are_listed_with_a_path_that_they_have_or_had(hub, rep
     unnamed = os.urandom(1000)
     upload = await hub.large.lfs.begin(repository.id, sha256_of(unnamed), 1000, "acme", in_parts=False)
     await hub.large.put_lfs(upload.whole, pieces(unnamed))
-    listed = {held.file.sha256: (held.path, held.is_on_main) for held in await hub.erasure.list(repository)}
+    listed = {held.file.sha256: (held.path, held.is_on_main) for held in await hub.erasure.list(ACME, repository)}
     assert listed.pop(sha256_of(SECRET)) in {("deep/down/secret.bin", False), ("copy.bin", False)}
     assert listed == {sha256_of(OPEN): ("deep/open.bin", True), sha256_of(unnamed): (sha256_of(unnamed), False)}
+    assert [held.path for held in await hub.erasure.list(OTHER, repository)] == ["deep/open.bin"], "the rest is its owner's to know"
 
 
 async def test_without_rewriting_the_commits_stay_and_the_bytes_cannot_be_read(hub, repository):
@@ -140,7 +141,7 @@ async def test_only_the_owner_erases_and_only_what_is_named_properly(hub, reposi
     for bad in (["x"], ["A" * 64], ["0" * 64] * 1001):
         with pytest.raises(InvalidRequest, match="sha256"):
             await hub.erasure.erase(ACME, repository, bad, rewrites_history=True)
-    assert await hub.erasure.list(repository)
+    assert await hub.erasure.list(ACME, repository)
 
 
 async def test_commits_that_come_while_the_history_is_rewritten_are_rewritten_too(hub, repository, monkeypatch):

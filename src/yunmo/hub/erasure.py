@@ -19,7 +19,7 @@ from yunmo.hub.acts import Record
 from yunmo.hub.large import LargeFile, LargeFiles
 from yunmo.hub.objects import EMPTY_TREE, FOLDER_MODE, Entry, tree_oid
 from yunmo.hub.records import Commit, Repository
-from yunmo.hub.repositories import require_write
+from yunmo.hub.repositories import may_write, require_write
 from yunmo.hub.store import commits as store
 from yunmo.hub.store import discussions as discussion_store
 from yunmo.hub.store import repositories as repository_store
@@ -51,18 +51,19 @@ class Erasure:
     clock: Callable[[], datetime]
     record: Record
 
-    async def list(self, repository: Repository) -> Sequence[HeldFile]:
-        """Every large file that the repository holds: those of `main` under each of their paths, others under one that they had.
+    async def list(self, principal: Principal, repository: Repository) -> Sequence[HeldFile]:
+        """The large files of `main` under each of their paths; for who may write, also all others under a path that they had.
 
-        What no commit names goes under its sha256.
+        What no commit names goes under its sha256: it is nobody else's to know, and a history takes long to walk.
         """
+        is_whole = may_write(principal, repository.namespace)
 
         def work(connection: sa.Connection) -> Sequence[HeldFile]:
             held = self.large.held_in(connection, repository.id)
             load = store.tree_reader(connection)
             head = history.resolve(connection, repository, "main")
             there = [(item.path, item.entry.sha256) for item in walk(load, head.tree) if item.entry.sha256 in held]
-            rest = held.keys() - {sha256 for _, sha256 in there}
+            rest = held.keys() - {sha256 for _, sha256 in there} if is_whole else set[str]()
             trees = [commit.tree for commit, _ in store.all_commits(connection, repository.id)] if rest else []
             former = _paths_of(load, reversed(trees), rest)
             found = [HeldFile(*held[sha256], path, is_on_main=True) for path, sha256 in there if sha256]

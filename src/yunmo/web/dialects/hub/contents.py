@@ -204,10 +204,10 @@ class ContentRoutes:
         return json_reply({"commitOid": made.commit.oid})
 
     async def large_files(self, type_: RepositoryType, request: Request) -> Response:
-        """List the repository's large files, also those that only older revisions have."""
+        """List the repository's large files; for who may write, also those that only older revisions have."""
         repository = await self._hub.repositories.find_readable(request.principal, type_, repository_name(request))
         first = number(request, "cursor", 0, 10**8)
-        found = await self._hub.erasure.list(repository)
+        found = await self._hub.erasure.list(request.principal, repository)
         shapes = [
             {
                 "fileOid": held.file.sha256,
