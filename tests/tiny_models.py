@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import tiny_pictures
+import tiny_questions
 import tiny_sounds
 import tiny_texts
 from tiny_tokenizers import CORPUS, labels
@@ -88,6 +89,13 @@ BUILDERS: dict[str, Callable[[Path], None]] = {
     "blip": tiny_pictures.blip,
     "vit-gpt2": tiny_pictures.vit_gpt2,
     "git": tiny_pictures.git,
+    "vilt": tiny_questions.vilt,
+    "blip-questions": tiny_questions.blip_questions,
+    "layoutlm": tiny_questions.layoutlm,
+    "layoutlmv3": tiny_questions.layoutlmv3,
+    "lilt": tiny_questions.lilt,
+    "donut": tiny_questions.donut,
+    "tapas": tiny_questions.tapas,
     "whisper": tiny_sounds.whisper,
     "wav2vec2": tiny_sounds.ctc("Wav2Vec2ForCTC"),
     "hubert": tiny_sounds.ctc("HubertForCTC"),

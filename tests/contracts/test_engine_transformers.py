@@ -9,6 +9,9 @@ import tiny_models
 from yunmo.core.engine import Hardware
 from yunmo.core.tasks import (
     Answer,
+    AnswerDocument,
+    AnswerImage,
+    AnswerTable,
     Chat,
     Classify,
     ClassifyAudio,
@@ -22,6 +25,7 @@ from yunmo.core.tasks import (
     FillMask,
     Generate,
     Message,
+    PlacedWord,
     Sampling,
     Segment,
     Speak,
@@ -33,6 +37,12 @@ from yunmo.engines.transformers.kind import describe_directory, kind
 
 PICTURE, SOUND = tiny_models.png(), tiny_models.wav(0.5)
 LONG = "the quick brown fox " * 60
+
+PAGE = tuple(
+    PlacedWord(word, (60 * place, 10, 60 * place + 50, 40))
+    for place, word in enumerate(["the", "red", "car", "is", "the", "fox", "of", "france"])
+)
+TABLE = {"columns": ("dog", "number"), "rows": (("red", "12"), ("lazy", "3"), ("brown", "7"))}
 
 
 def chat(text: str, **more) -> Chat:
@@ -64,6 +74,12 @@ VALID = {
     "detect": (Detect(image=PICTURE, threshold=0.1), Detect(image=tiny_models.png(seed=2), threshold=0.0)),
     "segment": (Segment(image=PICTURE, threshold=0.0),),
     "describe": (Describe(image=PICTURE, sampling=Sampling(max_tokens=6)),),
+    "answer-image": (AnswerImage(image=PICTURE, question="what is this"), AnswerImage(image=PICTURE, question="who", top_k=2)),
+    "answer-document": (
+        AnswerDocument(image=PICTURE, question="what is the car", words=PAGE, top_k=2),
+        AnswerDocument(image=PICTURE, question="who", words=PAGE * 9, handle_impossible=True, max_answer_tokens=3),
+    ),
+    "answer-table": (AnswerTable(question="how many dog", **TABLE), AnswerTable(question="red", columns=("a",), rows=(("12",),) * 80)),
     "transcribe": (Transcribe(audio=SOUND), Transcribe(audio=tiny_models.wav(0.7, 8000, seed=1))),
     "classify-audio": (ClassifyAudio(audio=SOUND), ClassifyAudio(audio=tiny_models.wav(0.4, 44_100, channels=2), top_k=1)),
     "speak": (Speak(text="hello world"), Speak(text="how are you", speed=1.5)),
@@ -115,12 +131,52 @@ BAD = {
     "detect": (Detect(image=b"not a picture"), Detect(image=PICTURE, threshold=2.0)),
     "segment": (Segment(image=b"\x89PNG\r\n\x1a\n"), Segment(image=PICTURE, threshold=-1.0)),
     "describe": (Describe(image=b"nothing"), Describe(image=PICTURE, sampling=Sampling(beams=99))),
+    "answer-image": (
+        AnswerImage(image=PICTURE, question=""),
+        AnswerImage(image=b"", question="who"),
+        AnswerImage(image=PICTURE, question=LONG),
+        AnswerImage(image=PICTURE[:99], question="who"),
+        AnswerImage(image=PICTURE, question="who", top_k=0),
+    ),
+    "answer-document": (
+        AnswerDocument(image=PICTURE[:99], question="who", words=PAGE),
+        AnswerDocument(image=PICTURE, question=" ", words=PAGE),
+        AnswerDocument(image=PICTURE, question=LONG, words=PAGE),
+        AnswerDocument(image=PICTURE, question="who", words=()),
+        AnswerDocument(image=PICTURE, question="who", words=(PlacedWord("a", (0, 0, 1001, 5)),)),
+        AnswerDocument(image=PICTURE, question="who", words=(PlacedWord("a", (9, 0, 5, 5)),)),
+        AnswerDocument(image=PICTURE, question="who", words=PAGE * 3000),
+        AnswerDocument(image=PICTURE, question="who", words=PAGE, max_answer_tokens=0),
+        AnswerDocument(image=PICTURE, question="who", words=PAGE, top_k=0),
+    ),
+    "answer-table": (
+        AnswerTable(question="", **TABLE),
+        AnswerTable(question=LONG, **TABLE),
+        AnswerTable(question="who", columns=(), rows=()),
+        AnswerTable(question="who", columns=("a",), rows=()),
+        AnswerTable(question="who", columns=("a", "b"), rows=(("1",),)),
+        AnswerTable(question="who", columns=("a",) * 40, rows=(("1",) * 40,)),
+        AnswerTable(question="who", columns=("a",), rows=(("1",),) * 80, truncate=False),
+        AnswerTable(question="who", columns=("a",), rows=(("red dog fox",),) * 30, truncate=False),
+        AnswerTable(question="who", columns=("a",), rows=(("x" * 31_000,),)),
+    ),
     "transcribe": (Transcribe(audio=b""), Transcribe(audio=b"RIFF????WAVE"), Transcribe(audio=SOUND, skip_silence=True)),
     "classify-audio": (ClassifyAudio(audio=b"ID3"), ClassifyAudio(audio=SOUND[:44]), ClassifyAudio(audio=SOUND, top_k=0)),
     "speak": (Speak(text=""), Speak(text="☃☃"), Speak(text="a" * 5000), Speak(text="a", speed=0.0), Speak(text="a", voice="nobody")),
 }
 ENDLESS = Sampling(max_tokens=100, logit_bias={"0": -100.0, "1": -100.0})
 ENDLESS_OF = {"chat": chat("hello", sampling=ENDLESS), "generate": Generate(prompt="hello", sampling=ENDLESS)}
+
+
+WRITTEN = {
+    "donut": {
+        "answer-document": (
+            AnswerDocument(image=PICTURE, question="what is the car"),
+            AnswerDocument(image=PICTURE, question="who", max_answer_tokens=3),
+        )
+    }
+}
+"""What models are asked that read the words of a page themselves."""
 
 
 class TestTransformers(EngineContract):
@@ -131,12 +187,13 @@ class TestTransformers(EngineContract):
         assert offer is not None
         assert offer.problem is None
         assert offer.missing is None
+        valid = VALID | WRITTEN.get(request.param, {})
         return EngineCase(
             kind=kind,
             directory=directory,
             plan=offer.plan,
-            requests={task: VALID[task][0] for task in offer.tasks},
-            others=[other for task in offer.tasks for other in VALID[task][1:]],
+            requests={task: valid[task][0] for task in offer.tasks},
+            others=[other for task in offer.tasks for other in valid[task][1:]],
             bad=[
                 bad
                 for task in offer.tasks

@@ -35,8 +35,10 @@ from yunmo.core.tasks import (
     Mask,
     Masks,
     OutputFormat,
+    PlacedWord,
     Span,
     Speech,
+    TableAnswer,
     TextDelta,
     Texts,
     TokenLogprob,
@@ -265,6 +267,69 @@ async def test_zero_shot_image_classification(ask):
 async def test_image_to_text(ask):
     reply, request = await ask("image_to_text", "image-to-text", Texts(texts=("a cat",)), _png())
     assert (reply.generated_text, request.image) == ("a cat", _png())
+
+
+async def test_visual_question_answering(ask):
+    reply, request = await ask("visual_question_answering", "visual-question-answering", CATS, _png(), "What is it?", top_k=2)
+    assert [(each.answer, each.score) for each in reply] == [("cat", 0.75), ("dog", 0.25)]
+    assert (request.image, request.question, request.top_k) == (_png(), "What is it?", 2)
+
+
+async def test_document_question_answering(ask):
+    output = Answers(spans=(Span("36.5", 0.5, 1, 1),))
+    boxes = [["Total", [0, 0, 100, 20]], ["36.5", [120, 0, 200, 20]]]
+    reply, request = await ask("document_question_answering", "document-question-answering", output, _png(), "Total?", word_boxes=boxes)
+    assert (reply[0].answer, reply[0].score, reply[0].start, reply[0].end) == ("36.5", 0.5, 1, 1)
+    assert (request.image, request.words[1]) == (_png(), PlacedWord("36.5", (120, 0, 200, 20)))
+
+
+async def test_document_question_answering_by_a_model_that_writes_its_answer(ask):
+    reply, request = await ask(
+        "document_question_answering", "document-question-answering", Answers(spans=(Span("36.5", 0.5),)), _png(), "Total?"
+    )
+    assert (reply[0].answer, reply[0].score, reply[0].start, request.words) == ("36.5", 0.5, None, None)
+
+
+@pytest.mark.parametrize("names_model", [False, True])
+async def test_table_question_answering(names_model, ask, url):
+    output = TableAnswer(answer="SUM > 3, 4", cells=("3", "4"), coordinates=((0, 1), (1, 1)), aggregator="SUM")
+    table = {"name": ["cat", "dog"], "count": ["3", "4"]}
+    more = {"model": f"{url}/models/acme/m"} if names_model else {}  # which the client also sends as a parameter
+    reply, request = await ask("table_question_answering", "table-question-answering", output, table, "How many?", **more)
+    assert (reply.answer, reply.cells, reply.coordinates, reply.aggregator) == ("SUM > 3, 4", ["3", "4"], [[0, 1], [1, 1]], "SUM")
+    assert (request.columns, request.rows, request.question) == (("name", "count"), (("cat", "3"), ("dog", "4")), "How many?")
+
+
+_TEXT_TAGS = ("text-classification", "text-generation")
+_FILE_TAGS = ("image-classification", "automatic-speech-recognition")
+_NOBODYS = {
+    "text_to_image": (("a cat",), (*_TEXT_TAGS, *_FILE_TAGS)),
+    "image_to_image": ((_png(), "a dog"), (*_TEXT_TAGS, *_FILE_TAGS)),
+    "tabular_classification": (({"a": ["1"]},), (*_TEXT_TAGS, *_FILE_TAGS)),
+    # to a model that takes files, this call is the same as one for the model's own task
+    "audio_to_audio": ((b"RIFF recording",), _TEXT_TAGS),
+}
+
+
+@pytest.mark.parametrize(("method", "tag"), [(method, tag) for method, (_, tags) in _NOBODYS.items() for tag in tags])
+async def test_what_no_model_here_does_is_refused_with_what_the_model_does(method, tag, cloud, url):
+    cloud.inference.serve("acme/m", *ALL_TASKS, tag=tag)
+    client = InferenceClient(model=f"{url}/models/acme/m", token=KEY)
+    with pytest.raises(HfHubHTTPError, match=f"(?s)422.*'acme/m' does .*{tag}"):
+        await asyncio.to_thread(getattr(client, method), *_NOBODYS[method][0])
+    assert cloud.inference.asked == []
+
+
+async def test_a_picture_is_not_taken_for_a_picture_to_change(cloud, url):
+    cloud.inference.serve("acme/m", "classify-image", tag="image-classification")
+    client = InferenceClient(model=f"{url}/models/acme/m", token=KEY)
+    with pytest.raises(HfHubHTTPError, match="Nothing here makes pictures: 'acme/m' does image-classification"):
+        await asyncio.to_thread(client.image_to_image, _png())  # whose body is the picture alone
+
+
+async def test_the_client_itself_refuses_tabular_regression_for_a_url(url):
+    with pytest.raises(ValueError, match="tabular-regression"):
+        InferenceClient(model=f"{url}/models/acme/m", token=KEY).tabular_regression({"a": ["1"]})
 
 
 async def test_the_endpoints_info_and_health(cloud, url):

@@ -153,6 +153,42 @@ async def test_a_message_that_no_header_can_carry_is_in_the_body_only(cloud, cli
         ),
         ("automatic-speech-recognition", {"inputs": "UklG", "parameters": {"generation_parameters": {"top_k": 3}}}, "top_k"),
         ("image-classification", {"inputs": "no base64!"}, "inputs"),
+        ("visual-question-answering", {"inputs": "aGk=", "parameters": {}}, "question"),
+        ("visual-question-answering", {"inputs": "aGk=", "question": " "}, "question"),
+        ("visual-question-answering", {"question": "What?"}, "image"),
+        ("visual-question-answering", {"question": "What?", "image": "no base64!"}, "inputs"),
+        ("visual-question-answering", {"question": 7, "image": "aGk="}, "question"),
+        ("visual-question-answering", {"question": "What?", "image": "aGk=", "parameters": {"top_k": 0}}, "top_k"),
+        ("document-question-answering", {"inputs": {"question": "What?"}}, "image"),
+        ("document-question-answering", {"inputs": {"image": "aGk=", "question": ""}}, "question"),
+        (
+            "document-question-answering",
+            {"inputs": {"image": "aGk=", "question": "a"}, "parameters": {"max_question_len": 4}},
+            "max_question_len",
+        ),
+        *(
+            (
+                "document-question-answering",
+                {"inputs": {"image": "aGk=", "question": "a"}, "parameters": {"word_boxes": boxes}},
+                "word_boxes",
+            )
+            for boxes in (
+                "Total",
+                [["Total"]],
+                [["Total", [1, 2, 3]]],
+                ["Total"],
+                [[1, [1, 2, 3, 4]]],
+                [["a", [1, 2, 3, "b"]]],
+                [[1, 2, 3, 4]],
+            )
+        ),
+        ("table-question-answering", {"inputs": {"query": "How many?"}}, "table"),
+        ("table-question-answering", {"inputs": {"table": {"a": ["1"]}}}, "query"),
+        ("table-question-answering", {"inputs": {"query": "How many?", "table": {}}}, "table"),
+        ("table-question-answering", {"inputs": {"query": "How many?", "table": {"a": []}}}, "table"),
+        ("table-question-answering", {"inputs": {"query": "How many?", "table": {"a": ["1"], "b": ["1", "2"]}}}, "table"),
+        ("table-question-answering", {"inputs": {"query": "How many?", "table": {"a": [None]}}}, "table"),
+        ("table-question-answering", {"inputs": {"query": "How many?", "table": [["a"]]}}, "table"),
     ],
 )
 async def test_what_would_change_the_answer_is_refused_by_name(task, body, name, cloud, client):
@@ -188,7 +224,7 @@ async def test_a_task_that_the_model_does_not_have_is_refused_with_those_it_has(
     assert "text-classification" in reply.json()["error"]
 
 
-@pytest.mark.parametrize("task", ["text-to-image", "table-question-answering", "visual-question-answering", "tabular-classification"])
+@pytest.mark.parametrize("task", ["text-to-image", "image-to-image", "audio-to-audio", "tabular-classification", "tabular-regression"])
 async def test_a_task_that_nobody_has_is_refused(task, client):
     reply = await client.post(f"/models/acme/m/pipeline/{task}", json={"inputs": "x"})
     assert reply.status_code == 422

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from huggingface_hub import HfApi, InferenceClient
+from huggingface_hub.errors import HfHubHTTPError
 from PIL import Image
 
 from running import running_server
@@ -113,6 +114,40 @@ def describes(client):
     _is_text(client.image_to_text(png()).generated_text)
 
 
+def answers_about_pictures(client):
+    found = client.visual_question_answering(png(), "what is this ?", top_k=2)
+    assert found[0].score >= found[-1].score
+    _is_text(found[0].answer)
+    with pytest.raises(HfHubHTTPError, match=r"(?s)422.*picture cannot be read"):
+        client.visual_question_answering(png()[:80], "what is this ?")
+
+
+PAGE = [[word, [60 * place, 10, 60 * place + 50, 40]] for place, word in enumerate(TEXT.split())]
+
+
+def answers_about_pages(client):
+    found = client.document_question_answering(png(), "who is it ?", word_boxes=PAGE, top_k=2)
+    for each in found:
+        assert each.answer == " ".join(TEXT.split()[each.start : each.end + 1])
+    with pytest.raises(HfHubHTTPError, match=r"(?s)422.*word_boxes"):
+        client.document_question_answering(png(), "who is it ?")
+
+
+def reads_pages(client):
+    _is_text(client.document_question_answering(png(), "who is it ?", max_answer_len=6)[0].answer)
+    with pytest.raises(HfHubHTTPError, match=r"(?s)422.*leave word_boxes out"):
+        client.document_question_answering(png(), "who is it ?", word_boxes=PAGE)
+
+
+def answers_from_tables(client):
+    table = {"name": ["cat", "dog"], "number": ["12", "3"]}
+    found = client.table_question_answering(table, "how many ?")
+    assert found.cells == [list(table.values())[column][row] for row, column in found.coordinates]
+    assert found.aggregator in {"NONE", "SUM", "AVERAGE", "COUNT"}
+    with pytest.raises(HfHubHTTPError, match=r"(?s)422.*'table' is empty"):
+        client.table_question_answering({}, "how many ?")
+
+
 def transcribes(client):
     _is_text(client.automatic_speech_recognition(wav(0.5)).text)
 
@@ -166,6 +201,15 @@ KINDS = {
         "blip": describes,
         "vit-gpt2": describes,
         "git": describes,
+    },
+    "questions": {
+        "vilt": answers_about_pictures,
+        "blip-questions": answers_about_pictures,
+        "layoutlm": answers_about_pages,
+        "layoutlmv3": answers_about_pages,
+        "lilt": answers_about_pages,
+        "donut": reads_pages,
+        "tapas": answers_from_tables,
     },
     "sounds": {
         "whisper": transcribes,

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import subprocess
 import sys
@@ -78,12 +79,10 @@ def test_what_has_no_task_of_ours_gets_no_offer(architecture):
 @pytest.mark.parametrize(
     ("architecture", "kind_of_model", "sense"),
     [
-        ("ViltForQuestionAnswering", "vilt", "pictures"),
-        ("BlipForQuestionAnswering", "blip", "pictures"),
         ("VisualBertForQuestionAnswering", "visual_bert", "pictures"),
-        ("TapasForQuestionAnswering", "tapas", "tables"),
-        ("LayoutLMv3ForQuestionAnswering", "layoutlmv3", "pictures"),
-        ("LayoutLMForQuestionAnswering", "layoutlm", "pages with their layout"),
+        ("LxmertForQuestionAnswering", "lxmert", "pictures"),
+        ("TapasForSequenceClassification", "tapas", "tables"),
+        ("LayoutLMForTokenClassification", "layoutlm", "pages with their layout"),
         ("LayoutLMv3ForTokenClassification", "layoutlmv3", "pictures"),
         ("BarkModel", "bark", "sound"),
         ("SeamlessM4TModel", "seamless_m4t", "sound"),
@@ -99,6 +98,33 @@ def test_a_model_that_takes_more_than_text_is_refused_instead_of_failing_at_its_
     config.save_pretrained(tmp_path)
     made = offer(architecture, config=json.loads((tmp_path / "config.json").read_text()))
     assert made.problem.startswith(f"{architecture} works with {sense} besides text")
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        *(("vilt", "answer-image"), ("blip-questions", "answer-image")),
+        *((name, "answer-document") for name in ("layoutlm", "layoutlmv3", "lilt", "donut")),
+        ("tapas", "answer-table"),
+    ],
+)
+def test_a_model_that_answers_questions_about_more_than_text_has_that_task(name, task, tiny_model):
+    made = kind.offer(describe_directory(tiny_model(name)), MACHINE)
+    assert (made.tasks, made.problem, made.missing) == ((task,), None, None)
+
+
+def test_a_donut_that_knows_no_questions_describes_unless_its_card_says_otherwise(tiny_model):
+    described = describe_directory(tiny_model("donut"))
+    documents = {name: content for name, content in described.documents.items() if name != "added_tokens.json"}
+    silent = dataclasses.replace(described, documents=documents)
+    assert kind.offer(silent, MACHINE).tasks == ("describe",)
+    assert kind.offer(dataclasses.replace(silent, pipeline_tag="document-question-answering"), MACHINE).tasks == ("answer-document",)
+
+
+def test_what_a_model_would_need_besides_is_named():
+    assert "detectron2" in offer("LayoutLMv2ForQuestionAnswering", config={"model_type": "layoutlmv2"}).problem
+    documents = {"preprocessor_config.json": {"is_vqa": True}}
+    assert "font" in offer("Pix2StructForConditionalGeneration", config={"model_type": "pix2struct"}, documents=documents).problem
 
 
 @pytest.mark.parametrize("name", ["classify", "classify-tokens", "answer", "fill-mask", "embed"])

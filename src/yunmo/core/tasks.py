@@ -219,6 +219,46 @@ class Describe(Request, frozen=True, tag="describe"):
     sampling: Sampling = Sampling()
 
 
+class AnswerImage(Request, frozen=True, tag="answer-image"):
+    """Answer a question about a picture. The answers are labels, best first; None for `top_k` leaves their number to the model."""
+
+    image: bytes
+    question: str
+    top_k: int | None = None
+
+
+class PlacedWord(msgspec.Struct, frozen=True):
+    """A word on a page; `box` is left, top, right and bottom in thousandths of the page's width and height."""
+
+    text: str
+    box: tuple[int, int, int, int]
+
+
+class AnswerDocument(Request, frozen=True, tag="answer-document"):
+    """Answer a question about the picture of a page.
+
+    `words` are the page's in reading order, for models that do not read them off the picture; None where nobody has read them.
+    """
+
+    image: bytes
+    question: str
+    words: tuple[PlacedWord, ...] | None = None
+    top_k: int = 1
+    max_answer_tokens: int | None = None
+    max_window_tokens: int | None = None
+    stride_tokens: int | None = None
+    handle_impossible: bool = False
+
+
+class AnswerTable(Request, frozen=True, tag="answer-table"):
+    """Answer a question from the cells of a table; every row has a cell for each column. `truncate` leaves out the last rows if need be."""
+
+    question: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    truncate: bool = True
+
+
 class Transcribe(Request, frozen=True, tag="transcribe"):
     """Write down the speech of an encoded recording (WAV, FLAC, MP3, OGG, WebM, M4A); `to_english` translates it."""
 
@@ -287,18 +327,30 @@ class Entities(Output, frozen=True, tag="entities"):
 
 
 class Span(msgspec.Struct, frozen=True):
-    """An answer found in a context; `start` and `end` count code points."""
+    """An answer found in a context. `start` and `end` count code points of a text, or words of a page (the last one included).
+
+    They are None where the answer was written and not found; its score is then the probability of its tokens.
+    """
 
     answer: str
     score: float
-    start: int
-    end: int
+    start: int | None = None
+    end: int | None = None
 
 
 class Answers(Output, frozen=True, tag="answers"):
     """The best answers, best first."""
 
     spans: tuple[Span, ...]
+
+
+class TableAnswer(Output, frozen=True, tag="table-answer"):
+    """The cells that answer a question, each with its row and column from 0; `aggregator` says what to do with them (SUM, COUNT …)."""
+
+    answer: str
+    cells: tuple[str, ...]
+    coordinates: tuple[tuple[int, int], ...]
+    aggregator: str | None = None
 
 
 class Filling(msgspec.Struct, frozen=True):
@@ -480,6 +532,9 @@ AnyRequest = (
     | Detect
     | Segment
     | Describe
+    | AnswerImage
+    | AnswerDocument
+    | AnswerTable
     | Transcribe
     | ClassifyAudio
     | Speak
@@ -488,6 +543,7 @@ AnyOutput = (
     Labels
     | Entities
     | Answers
+    | TableAnswer
     | Fillings
     | Vectors
     | Texts
@@ -529,6 +585,9 @@ TASKS: dict[str, Task] = {
         Task("detect", "object-detection", Detect),
         Task("segment", "image-segmentation", Segment),
         Task("describe", "image-to-text", Describe),
+        Task("answer-image", "visual-question-answering", AnswerImage),
+        Task("answer-document", "document-question-answering", AnswerDocument),
+        Task("answer-table", "table-question-answering", AnswerTable),
         Task("transcribe", "automatic-speech-recognition", Transcribe),
         Task("classify-audio", "audio-classification", ClassifyAudio),
         Task("speak", "text-to-speech", Speak),

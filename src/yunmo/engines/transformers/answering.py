@@ -1,11 +1,8 @@
 """Find the answer to a question in a context (extractive; the library dropped its pipeline in version 5)."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from yunmo.core.engine import BatchEngine, Result
 from yunmo.core.errors import InvalidRequest, Unsupported
@@ -13,11 +10,10 @@ from yunmo.core.tasks import Answer, Answers, Request, Span
 from yunmo.core.usage import Usage
 from yunmo.engines.transformers.loading import Checkpoint
 from yunmo.engines.transformers.running import Itemwise
+from yunmo.engines.transformers.spans import Found, Window, best_spans
 from yunmo.engines.transformers.text import check_text, check_top_k
 
 _WINDOW_TOKENS = 384
-_MASKED = -10_000.0
-_Scores = npt.NDArray[np.float64]
 
 
 def answerer(checkpoint: Checkpoint, tasks: tuple[str, ...]) -> BatchEngine:
@@ -33,17 +29,6 @@ def _cost(request: Request) -> int:
     return max(1, (len(request.question) + len(request.context)) // 4)
 
 
-@dataclass(frozen=True, slots=True)
-class _Window:
-    """One stretch of the context with its question: logits, which tokens may hold an answer, and where each stands."""
-
-    starts: _Scores
-    ends: _Scores
-    allowed: npt.NDArray[np.bool_]
-    readable: npt.NDArray[np.bool_]
-    spans: list[tuple[int, int]]
-
-
 class _Answerer:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
@@ -57,38 +42,27 @@ class _Answerer:
         usage_tokens = 0
         found: list[Span] = []
         impossible = 1.0
-        for window, tokens in self._windows(request):
-            usage_tokens += tokens
-            starts, ends = _probabilities(window)
-            impossible = min(impossible, float(starts[0] * ends[0]))
-            starts[0] = ends[0] = 0.0
-            found += _best_spans(window, starts, ends, request)
+        encoded = self._encode(request)
+        for index in range(len(encoded["input_ids"])):
+            usage_tokens += len(encoded["input_ids"][index])
+            best, none = best_spans(self._window(encoded, index), request.top_k, request.max_answer_tokens)
+            impossible = min(impossible, none)
+            found += [_span(encoded.encodings[index], each, request.context) for each in best]
         if request.handle_impossible:
             found.append(Span(answer="", score=impossible, start=0, end=0))
-        found.sort(key=lambda span: -span.score)
         usage = Usage(input_tokens=usage_tokens, characters=len(request.question) + len(request.context))
-        return Answers(spans=tuple(_distinct(found)[: request.top_k])), usage
+        return Answers(spans=tuple(best_first(found)[: request.top_k])), usage
 
-    def _windows(self, request: Answer) -> Iterator[tuple[_Window, int]]:
+    def _window(self, encoded: Any, index: int) -> Window:
         import torch
 
-        encoded = self._encode(request)
         names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in encoded]
-        for index in range(len(encoded["input_ids"])):
-            outputs = self._checkpoint.model(**{name: torch.tensor([encoded[name][index]]) for name in names})
-            encoding = encoded.encodings[index]
-            in_context = np.array([sequence == 1 for sequence in encoding.sequence_ids])
-            allowed = in_context.copy()
-            # the first token stands for "there is no answer" in models that were trained with such questions
-            allowed[0] = True
-            window = _Window(
-                starts=outputs.start_logits[0].double().numpy(),
-                ends=outputs.end_logits[0].double().numpy(),
-                allowed=allowed,
-                readable=in_context,
-                spans=[_word_span(encoding, token) if is_context else (0, 0) for token, is_context in enumerate(in_context)],
-            )
-            yield window, len(encoded["input_ids"][index])
+        outputs = self._checkpoint.model(**{name: torch.tensor([encoded[name][index]]) for name in names})
+        return Window(
+            starts=outputs.start_logits[0].double().numpy(),
+            ends=outputs.end_logits[0].double().numpy(),
+            readable=np.array([sequence == 1 for sequence in encoded.encodings[index].sequence_ids]),
+        )
 
     def _encode(self, request: Answer) -> Any:
         tokenizer = self._checkpoint.tokenizer
@@ -113,6 +87,23 @@ class _Answerer:
             )
 
 
+def best_first(spans: list[Span]) -> list[Span]:
+    """The spans, each place once: windows overlap and different tokens may widen to the same words."""
+    seen: set[tuple[int | None, int | None]] = set()
+    kept = []
+    for span in sorted(spans, key=lambda span: -span.score):
+        if (span.start, span.end) not in seen:
+            seen.add((span.start, span.end))
+            kept.append(span)
+    return kept
+
+
+def _span(encoding: Any, found: Found, context: str) -> Span:
+    """The span, widened to whole words."""
+    start, end = _word_span(encoding, found.first)[0], _word_span(encoding, found.last)[1]
+    return Span(answer=context[start:end], score=found.score, start=start, end=end)
+
+
 def _word_span(encoding: Any, token: int) -> tuple[int, int]:
     """Where the word that the token is of stands in the context."""
     word = encoding.token_to_word(token)
@@ -121,34 +112,3 @@ def _word_span(encoding: Any, token: int) -> tuple[int, int]:
         return int(start), int(end)
     start, end = encoding.word_to_chars(word, 1)
     return int(start), int(end)
-
-
-def _probabilities(window: _Window) -> tuple[_Scores, _Scores]:
-    starts = np.where(window.allowed, window.starts, _MASKED)
-    ends = np.where(window.allowed, window.ends, _MASKED)
-    starts, ends = np.exp(starts - starts.max()), np.exp(ends - ends.max())
-    return starts / starts.sum(), ends / ends.sum()
-
-
-def _best_spans(window: _Window, starts: _Scores, ends: _Scores, request: Answer) -> list[Span]:
-    """The likeliest spans of at most the allowed length, widened to whole words."""
-    candidates = np.tril(np.triu(np.outer(starts, ends)), request.max_answer_tokens - 1)
-    order = np.argsort(-candidates, axis=None, kind="stable")[: request.top_k]
-    spans = []
-    for first, last in zip(*np.unravel_index(order, candidates.shape), strict=True):
-        if first > last or not (window.readable[first] and window.readable[last]):
-            continue
-        start, end = window.spans[first][0], window.spans[last][1]
-        spans.append(Span(answer=request.context[start:end], score=float(candidates[first, last]), start=start, end=end))
-    return spans
-
-
-def _distinct(spans: list[Span]) -> list[Span]:
-    """The spans, each place once: windows overlap and different tokens may widen to the same words."""
-    seen: set[tuple[int, int]] = set()
-    kept = []
-    for span in spans:
-        if (span.start, span.end) not in seen:
-            seen.add((span.start, span.end))
-            kept.append(span)
-    return kept

@@ -6,10 +6,10 @@ from yunmo.core.engine import Engine
 from yunmo.core.errors import Unsupported
 from yunmo.core.tasks import Describe, Texts
 from yunmo.core.usage import Usage
-from yunmo.engines.transformers.images import open_image
+from yunmo.engines.transformers.images import open_image, pixels_of
 from yunmo.engines.transformers.loading import Checkpoint
-from yunmo.engines.transformers.rewriting import write_text
 from yunmo.engines.transformers.running import Job, Threaded
+from yunmo.engines.transformers.written import write_text
 
 
 def describer(checkpoint: Checkpoint, tasks: tuple[str, ...]) -> Engine:
@@ -32,7 +32,7 @@ def _inputs(checkpoint: Checkpoint, request: Describe) -> dict[str, Any]:
     if kind == "vision-encoder-decoder":
         if request.prompt:
             raise Unsupported("this model describes pictures without a prompt: leave it out", param="prompt")
-        return dict(checkpoint.image_processor(images=image, return_tensors="pt").to(checkpoint.model.dtype))
+        return dict(pixels_of(checkpoint.image_processor, image).to(checkpoint.model.dtype))
     processor = checkpoint.processor
     prompt = {"text": request.prompt} if request.prompt and kind != "git" else {}
     with checkpoint.lock:

@@ -1,5 +1,6 @@
 """Which tasks a model's architecture can do, told from its configuration alone."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,11 @@ IMAGE_TEXT_MATCHER = Family("image-text-matcher", "AutoModelForZeroShotImageClas
 DETECTOR = Family("detector", "AutoModelForObjectDetection", ("detect",))
 SEGMENTER = Family("segmenter", "AutoModelForSemanticSegmentation", ("segment",))
 DESCRIBER = Family("describer", "AutoModelForImageTextToText", ("describe",))
+IMAGE_ANSWERER = Family("image-answerer", "AutoModelForVisualQuestionAnswering", ("answer-image",))
+IMAGE_ANSWER_WRITER = Family("image-answer-writer", "AutoModelForVisualQuestionAnswering", ("answer-image",))
+DOCUMENT_ANSWERER = Family("document-answerer", "AutoModelForDocumentQuestionAnswering", ("answer-document",))
+DOCUMENT_ANSWER_WRITER = Family("document-answer-writer", "AutoModelForImageTextToText", ("answer-document",))
+TABLE_ANSWERER = Family("table-answerer", "AutoModelForTableQuestionAnswering", ("answer-table",))
 SPEECH_WRITER = Family("speech-writer", "AutoModelForSpeechSeq2Seq", ("transcribe",))
 SPEECH_SPELLER = Family("speech-speller", "AutoModelForCTC", ("transcribe",))
 AUDIO_CLASSIFIER = Family("audio-classifier", "AutoModelForAudioClassification", ("classify-audio",))
@@ -52,6 +58,11 @@ FAMILIES = {
         DETECTOR,
         SEGMENTER,
         DESCRIBER,
+        IMAGE_ANSWERER,
+        IMAGE_ANSWER_WRITER,
+        DOCUMENT_ANSWERER,
+        DOCUMENT_ANSWER_WRITER,
+        TABLE_ANSWERER,
         SPEECH_WRITER,
         SPEECH_SPELLER,
         AUDIO_CLASSIFIER,
@@ -72,6 +83,12 @@ _BY_NAME = {
     "GitForCausalLM": DESCRIBER,
     "VisionEncoderDecoderModel": DESCRIBER,
     "Pix2StructForConditionalGeneration": DESCRIBER,
+    "ViltForQuestionAnswering": IMAGE_ANSWERER,
+    "BlipForQuestionAnswering": IMAGE_ANSWER_WRITER,
+    "LayoutLMForQuestionAnswering": DOCUMENT_ANSWERER,
+    "LayoutLMv3ForQuestionAnswering": DOCUMENT_ANSWERER,
+    "LiltForQuestionAnswering": DOCUMENT_ANSWERER,
+    "TapasForQuestionAnswering": TABLE_ANSWERER,
     "WhisperForConditionalGeneration": SPEECH_WRITER,
     "Speech2TextForConditionalGeneration": SPEECH_WRITER,
     "MoonshineForConditionalGeneration": SPEECH_WRITER,
@@ -148,6 +165,7 @@ _BY_PIPELINE_TAG = {
     "image-to-text": DESCRIBER,
     "audio-classification": AUDIO_CLASSIFIER,
 }
+_QUESTION_TAG = "<s_docvqa>"
 
 
 def family_of(model: ModelDescription) -> Family | None:
@@ -158,6 +176,8 @@ def family_of(model: ModelDescription) -> Family | None:
     """
     kind = str(model.config.get("model_type", ""))
     family = _of_architecture(model.architectures[0], kind) if model.architectures else _BY_PIPELINE_TAG.get(model.pipeline_tag or "")
+    if family is DESCRIBER and _answers_about_pages(model):
+        return DOCUMENT_ANSWER_WRITER
     is_embedder = "modules.json" in model.files or model.pipeline_tag in {"feature-extraction", "sentence-similarity"}
     if is_embedder and family in {MASK_FILLER, DECODER}:
         family = EMBEDDER
@@ -206,6 +226,15 @@ def _of_architecture(architecture: str, kind: str) -> Family | None:
     if architecture.endswith(("Model", "EncoderModel")) and kind not in _NOT_TEXT:
         return EMBEDDER
     return None
+
+
+def _answers_about_pages(model: ModelDescription) -> bool:
+    """Whether a Donut was trained with questions: its card says so, or it has the token that its questions begin with."""
+    encoder = model.config.get("encoder")
+    if not isinstance(encoder, dict) or encoder.get("model_type") != "donut-swin":
+        return False
+    named = [model.documents.get(name) for name in ("added_tokens.json", "tokenizer_config.json")]
+    return model.pipeline_tag == "document-question-answering" or _QUESTION_TAG in json.dumps(named)
 
 
 def _text_tasks(kind: str, pipeline_tag: str | None) -> tuple[str, ...]:

@@ -31,6 +31,17 @@ def open_image(data: bytes) -> Any:
         ) from None
 
 
+def pixels_of(processor: Any, image: Any) -> Any:
+    """The picture as an image processor's tensors. Raises InvalidRequest for one that is too narrow to be scaled to the model's size."""
+    try:
+        return processor(images=image, return_tensors="pt")
+    except ValueError as error:
+        raise InvalidRequest(
+            f"the picture of {image.width} x {image.height} pixels is too narrow for this model: crop it, or give it a border",
+            param="image",
+        ) from error
+
+
 def png_of(mask: Any) -> bytes:
     """A grey picture as a PNG file."""
     buffer = io.BytesIO()

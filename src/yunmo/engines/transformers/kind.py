@@ -121,11 +121,14 @@ def _engine_of(family: Family) -> Callable[[Any, tuple[str, ...]], Engine | Batc
         answering,
         audio,
         describing,
+        document_answers,
         embedding,
         generation,
+        image_answers,
         rewriting,
         segmenting,
         speech,
+        table_answers,
         text,
         vision,
     )
@@ -143,6 +146,11 @@ def _engine_of(family: Family) -> Callable[[Any, tuple[str, ...]], Engine | Batc
         families.DETECTOR.name: vision.detector,
         families.SEGMENTER.name: segmenting.segmenter,
         families.DESCRIBER.name: describing.describer,
+        families.IMAGE_ANSWERER.name: image_answers.image_answerer,
+        families.IMAGE_ANSWER_WRITER.name: image_answers.image_answer_writer,
+        families.DOCUMENT_ANSWERER.name: document_answers.document_answerer,
+        families.DOCUMENT_ANSWER_WRITER.name: document_answers.document_answer_writer,
+        families.TABLE_ANSWERER.name: table_answers.table_answerer,
         families.SPEECH_WRITER.name: speech.speech_writer,
         families.SPEECH_SPELLER.name: speech.speech_speller,
         families.AUDIO_CLASSIFIER.name: audio.audio_classifier,
@@ -161,12 +169,17 @@ def _problem(model: ModelDescription, family: Family | None) -> str | None:
             f"its {code} names code of its own (`auto_map` or the like), and code from a repository is never run: "
             "use a model whose architecture is part of transformers, and remove the entry"
         )
+    if model.architectures[:1] == ("LayoutLMv2ForQuestionAnswering",):
+        return "LayoutLMv2 needs detectron2, which Yunmo does not include: use LayoutLM or LayoutLMv3"
     sense = families.other_sense(model)
     if family is None and sense and model.architectures:
-        return f"{model.architectures[0]} works with {sense} besides text, and no task of Yunmo's takes them: choose a model that reads text alone"
+        return (
+            f"{model.architectures[0]} works with {sense} besides text in a way that no task of Yunmo's has: choose a model that reads text alone, "
+            "or one that answers questions about pictures (ViLT, BLIP), pages (LayoutLM, LayoutLMv3, Donut) or tables (TAPAS)"
+        )
     if not any(path.endswith(".safetensors") for path in model.files):
         return _without_safetensors(model, family)
-    return _without_voice(model) or _strange_module(model, family)
+    return _without_voice(model) or _without_eyes(model) or _strange_module(model, family)
 
 
 def _without_voice(model: ModelDescription) -> str | None:
@@ -175,6 +188,16 @@ def _without_voice(model: ModelDescription) -> str | None:
         return "SpeechT5 needs a speaker's embedding for every sentence, which a repository does not hold: use a VITS model (MMS-TTS)"
     if architecture == "VitsModel" and (model.documents.get("tokenizer_config.json") or {}).get("phonemize"):
         return "its tokenizer needs the phonemizer and espeak programs, which Yunmo does not include: use a VITS model that reads letters (MMS-TTS)"
+    return None
+
+
+def _without_eyes(model: ModelDescription) -> str | None:
+    if "Pix2StructForConditionalGeneration" in model.architectures and (model.documents.get("preprocessor_config.json") or {}).get(
+        "is_vqa"
+    ):
+        return (
+            "it writes its question into the picture with a font that it would download, which Yunmo does not: use Donut, or ViLT and BLIP"
+        )
     return None
 
 
@@ -203,6 +226,8 @@ def _missing(model: ModelDescription) -> str | None:
     absent = [name for name in ("torch", "transformers") if find_spec(name) is None]
     if absent:
         return f"{' and '.join(absent)} (pip install 'yunmo[transformers]')"
+    if model.architectures[:1] == ("TapasForQuestionAnswering",) and find_spec("pandas") is None:
+        return "pandas (pip install 'yunmo[transformers]')"
     if model.config.get("use_timm_backbone") and find_spec("timm") is None:
         return "timm (pip install timm)"
     return None

@@ -14,7 +14,7 @@ from yunmo.cloud.values import Answering, Served
 from yunmo.core.errors import YunmoError
 from yunmo.web.dialects.hf.asks import Form, Generation
 from yunmo.web.dialects.hf.errors import error_reply
-from yunmo.web.dialects.hf.forms import FORMS, form_of, other_names, refined, tags_of
+from yunmo.web.dialects.hf.forms import FORMS, check_accepted, form_of, other_names, read, tags_of
 from yunmo.web.dialects.hf.generation import TokenEvents, whole_generation
 from yunmo.web.dialects.hf.replies import json_bytes
 from yunmo.web.request import Request
@@ -115,12 +115,13 @@ class HuggingFaceDialect:
     async def _infer(self, request: Request) -> Response:
         model = _model(request.params)
         served = await self._cloud.inference.find(request.principal, model)
-        form = form_of(served, request.params.get("task"))
-        body = await request.bytes(form.limit_bytes)
-        wanted = refined(form, served, body).read(body)
+        tag = request.params.get("task")
+        form = form_of(served, tag)
+        check_accepted(served, request.headers.get("accept"))
+        wanted = read(form, served, tag, await request.bytes(form.limit_bytes))
         answering = await ask(self._cloud, request, model, wanted.request)
         if isinstance(wanted, Generation):
-            return await self._generate(wanted, answering, other_names(served, request.params.get("task")))
+            return await self._generate(wanted, answering, other_names(served, tag))
         try:
             reply = wanted.reply(await answering.whole())
         finally:

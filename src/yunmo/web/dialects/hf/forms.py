@@ -1,10 +1,10 @@
 """The table of Hugging Face's tasks, and which of them a model is asked for."""
 
 from yunmo.cloud.values import Served
-from yunmo.core.errors import Unavailable, Unsupported
+from yunmo.core.errors import InvalidRequest, Unavailable, Unsupported
 from yunmo.core.tasks import TASKS
-from yunmo.web.dialects.hf import bodies, media_forms, text_forms
-from yunmo.web.dialects.hf.asks import Form
+from yunmo.web.dialects.hf import bodies, media_forms, question_bodies, question_forms, text_forms
+from yunmo.web.dialects.hf.asks import Ask, Form, Generation
 from yunmo.web.request import JSON_LIMIT_BYTES, UPLOAD_LIMIT_BYTES
 
 FORMS: dict[str, Form] = {
@@ -39,6 +39,15 @@ FORMS: dict[str, Form] = {
         Form("object-detection", "detect", media_forms.detect, JSON_LIMIT_BYTES, bodies.DetectBody, takes_media=True),
         Form("image-segmentation", "segment", media_forms.segment, JSON_LIMIT_BYTES, bodies.SegmentBody, takes_media=True),
         Form("image-to-text", "describe", media_forms.describe, JSON_LIMIT_BYTES, bodies.DescribeBody, takes_media=True),
+        Form("visual-question-answering", "answer-image", question_forms.answer_image, JSON_LIMIT_BYTES, question_bodies.ImageAnswerBody),
+        Form(
+            "document-question-answering",
+            "answer-document",
+            question_forms.answer_document,
+            JSON_LIMIT_BYTES,
+            question_bodies.DocumentAnswerBody,
+        ),
+        Form("table-question-answering", "answer-table", question_forms.answer_table, JSON_LIMIT_BYTES, question_bodies.TableAnswerBody),
         Form(
             "automatic-speech-recognition",
             "transcribe",
@@ -75,14 +84,24 @@ def form_of(served: Served, tag: str | None) -> Form:
     return form
 
 
-def refined(form: Form, served: Served, body: bytes) -> Form:
-    """The form that the body tells more exactly: zero-shot where it names labels to choose from, translation where it names languages."""
-    if form.task == "generate" and "translate" in served.tasks and b'"tgt_lang"' in body:
-        return FORMS["translation"]
-    tag = _LABELLED.get(form.task)
-    if tag is None or FORMS[tag].task not in served.tasks or b'"candidate_labels"' not in body:
-        return form
-    return FORMS[tag]
+def check_accepted(served: Served, accept: str | None) -> None:
+    """Raise Unsupported where the caller takes nothing but a picture for an answer.
+
+    `text_to_image` and `image_to_image` differ in this header alone from calls that a model of text or pictures would answer.
+    """
+    if accept is not None and all(kind.strip().startswith("image/") for kind in accept.split(",")):
+        raise Unsupported(f"Nothing here makes pictures: '{served.name}' does {_tags(served)}.", param="accept")
+
+
+def read(form: Form, served: Served, tag: str | None, body: bytes) -> Ask | Generation:
+    """What the body asks for. Raises InvalidRequest, which names the model's tasks where the path named none: another may have been meant."""
+    try:
+        return _refined(form, served, body).read(body)
+    except InvalidRequest as error:
+        if tag is not None:
+            raise
+        message = f"{error.message} '{served.name}' does {_tags(served)}."
+        raise type(error)(message, param=error.param) from error
 
 
 def other_names(served: Served, tag: str | None) -> list[str]:
@@ -96,6 +115,16 @@ def other_names(served: Served, tag: str | None) -> list[str]:
 def tags_of(served: Served) -> list[str]:
     """The Hub's names of the model's tasks."""
     return list(dict.fromkeys(TASKS[task].pipeline_tag for task in served.tasks if task in TASKS))
+
+
+def _refined(form: Form, served: Served, body: bytes) -> Form:
+    """The form that the body tells more exactly: zero-shot where it names labels to choose from, translation where it names languages."""
+    if form.task == "generate" and "translate" in served.tasks and b'"tgt_lang"' in body:
+        return FORMS["translation"]
+    tag = _LABELLED.get(form.task)
+    if tag is None or FORMS[tag].task not in served.tasks or b'"candidate_labels"' not in body:
+        return form
+    return FORMS[tag]
 
 
 def _own_form(served: Served) -> Form:

@@ -17,6 +17,7 @@ from yunmo.core.tasks import (
     Output,
     Span,
     Speech,
+    TableAnswer,
     Texts,
     Transcript,
     Vector,
@@ -83,6 +84,25 @@ def answers(output: Output, *, is_list: bool) -> Bytes:
     if is_list:
         return json_bytes(output.spans)
     return json_bytes(output.spans[0] if output.spans else _NO_ANSWER)
+
+
+def image_answers(output: Output) -> Bytes:
+    """visual-question-answering: a list, best first."""
+    assert isinstance(output, Labels)
+    return json_bytes([{"answer": label.label, "score": label.score} for label in output.rows[0]])
+
+
+def document_answers(output: Output) -> Bytes:
+    """document-question-answering: a list, also of one; `start` and `end` are null where the answer was written and not found."""
+    assert isinstance(output, Answers)
+    return json_bytes(output.spans)
+
+
+def table_answer(output: Output) -> Bytes:
+    """table-question-answering: `aggregator` only where the model has one."""
+    assert isinstance(output, TableAnswer)
+    item: dict[str, Any] = {"answer": output.answer, "cells": output.cells, "coordinates": output.coordinates}
+    return json_bytes(item if output.aggregator is None else item | {"aggregator": output.aggregator})
 
 
 def fillings(output: Output, *, is_list: bool) -> Bytes:

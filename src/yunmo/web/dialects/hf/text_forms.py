@@ -67,10 +67,7 @@ def answer(body: bytes) -> Ask:
     """question-answering."""
     parsed = read_json(_ANSWER, body)
     parameters = parsed.parameters or bodies.AnswerParameters()
-    if parameters.max_question_len is not None:
-        raise Unsupported("The parameter 'max_question_len' is not supported. Shorten the question instead.", param="max_question_len")
-    if parameters.align_to_words is False:
-        raise Unsupported("Answers are always aligned to words: leave 'align_to_words' out.", param="align_to_words")
+    refuse_answer_options(parameters)
     top_k = parameters.top_k or 1
     request = Answer(
         question=parsed.inputs.question,
@@ -164,6 +161,14 @@ def speak(body: bytes) -> Ask:
         sampling=sampling_of(parameters),
     )
     return Ask(request, replies.speech)
+
+
+def refuse_answer_options(parameters: bodies.AnswerParameters) -> None:
+    """Raise Unsupported for what no engine that finds answers does."""
+    if parameters.max_question_len is not None:
+        raise Unsupported("The parameter 'max_question_len' is not supported. Shorten the question instead.", param="max_question_len")
+    if parameters.align_to_words is False:
+        raise Unsupported("Answers are always aligned to words: leave 'align_to_words' out.", param="align_to_words")
 
 
 def label_names(names: list[str] | str) -> tuple[str, ...]:
