@@ -1,12 +1,14 @@
 """One suite for every placement: the same worker, wherever it runs."""
 
 import asyncio
+import threading
 
 import pytest
 
 from yunmo.core.engine import Plan
 from yunmo.core.errors import EngineFailed, Unsupported
-from yunmo.core.tasks import Classify, Embed
+from yunmo.core.tasks import Classify, Embed, Label, Labels
+from yunmo.core.usage import Usage
 from yunmo.runtime.link import WorkerSpec
 from yunmo.runtime.placement.inline import InlinePlacement
 from yunmo.runtime.placement.process import ProcessPlacement
@@ -95,3 +97,49 @@ async def test_a_request_that_is_given_up_before_it_began_ends_too(placed):
         placed.worker.cancel(placed.worker.submit(Classify(texts=("unwanted",)), answer))  # both leave in one write
     for answer in answers:
         await asyncio.wait_for(answer.ended, 5)
+
+
+class _Gated:
+    """A kind of engine, and the engine itself: each text costs a token, once the gate has been opened."""
+
+    name = "gated"
+    tasks = ("classify",)
+
+    def __init__(self):
+        self.gate, self.entered, self.heard_the_next = threading.Event(), threading.Event(), threading.Event()
+
+    def load(self, directory, derived, plan, progress):
+        return self
+
+    def cost(self, request):
+        if request.texts == ("the next",):
+            self.heard_the_next.set()
+        return 1
+
+    def run(self, stream, requests):
+        self.entered.set()
+        assert self.gate.wait(10)
+        return [(Labels(rows=((Label("x", 1.0),),)), Usage(input_tokens=1)) for _ in requests]
+
+    def close(self):
+        pass
+
+
+async def test_an_engine_that_does_not_stream_is_paid_for_what_it_had_begun_when_its_caller_leaves(tmp_path, monkeypatch):
+    engine = _Gated()
+    monkeypatch.setattr("yunmo.core.plugins.engines", lambda: {"gated": engine})
+    spec = WorkerSpec("gated", "gated", tmp_path, tmp_path / "derived", Plan(engine="gated"), tmp_path / "log")
+    placed = await InlinePlacement().start(spec, lambda _step, _share: None)
+    await placed.worker.load(spec)
+    answer = _Answer()
+    number = placed.worker.submit(Classify(texts=("one", "two", "three")), answer)
+    await asyncio.to_thread(engine.entered.wait, 5)
+    placed.worker.cancel(number)
+    next_one = _Answer()
+    placed.worker.submit(Classify(texts=("the next",)), next_one)
+    await asyncio.to_thread(engine.heard_the_next.wait, 5)  # so it has heard of the cancelling too
+    engine.gate.set()
+    assert await asyncio.wait_for(answer.ended, 5) == Usage(input_tokens=1)
+    assert answer.chunks == []
+    assert await asyncio.wait_for(next_one.ended, 5) == Usage(input_tokens=1)
+    await placed.stop(5)

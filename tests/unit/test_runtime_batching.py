@@ -103,6 +103,51 @@ async def test_a_cancelled_item_never_joins_a_batch():
     await batched.close()
 
 
+async def test_the_price_of_what_is_given_up_is_that_of_the_rows_that_had_begun():
+    gate = threading.Event()
+    engine = _Engine(gate)
+    batched = Batched(engine, _plan(batch_items=2))
+    items = batched.submit(Classify(texts=("hold", "aa", "bb", "cc")))
+    await asyncio.to_thread(engine.entered.wait, 5)
+    waiting = asyncio.create_task(batched.result(items))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    spent = asyncio.create_task(batched.spent(items))
+    await asyncio.sleep(0)
+    assert not spent.done(), "what runs cannot be stopped, and what it costs is not known before it ends"
+    gate.set()
+    assert await asyncio.wait_for(spent, 5) == Usage(input_tokens=2)
+    assert [len(batch) for batch in engine.batches] == [2]
+    assert await batched.spent(items) == Usage(input_tokens=2)
+    await batched.close()
+
+
+async def test_what_is_given_up_before_it_began_costs_nothing():
+    gate = threading.Event()
+    engine = _Engine(gate)
+    batched = Batched(engine, _plan())
+    running = batched.submit(Classify(texts=("running",)))
+    await asyncio.to_thread(engine.entered.wait, 5)
+    assert await batched.spent(batched.submit(Classify(texts=("never",)))) == Usage()
+    gate.set()
+    await batched.result(running)
+    assert engine.batches == [["running"]]
+    await batched.close()
+
+
+async def test_a_row_that_failed_costs_nothing_when_its_request_is_given_up():
+    gate = threading.Event()
+    engine = _Engine(gate)
+    batched = Batched(engine, _plan())
+    items = batched.submit(Classify(texts=("boom",)))
+    await asyncio.to_thread(engine.entered.wait, 5)
+    spent = asyncio.create_task(batched.spent(items))
+    await asyncio.sleep(0)
+    gate.set()
+    assert await asyncio.wait_for(spent, 5) == Usage()
+    await batched.close()
+
+
 async def test_a_library_error_becomes_an_engine_failure_and_the_stream_lives_on():
     batched = Batched(_Engine(), _plan())
     with pytest.raises(EngineFailed, match="the library broke"):

@@ -13,10 +13,15 @@ from yunmo.core.usage import Usage
 
 
 @dataclass(slots=True, eq=False)
-class _Item:
+class Item:
+    """One row on its way through the queue. What it cost is known once a stream that has begun it has ended it."""
+
     request: Request
     cost: int
     future: "asyncio.Future[Result]"
+    has_begun: bool = False
+    usage: Usage | None = None
+    ended: "asyncio.Future[None] | None" = None
 
 
 class Batched:
@@ -29,7 +34,7 @@ class Batched:
         self.tasks = engine.tasks
         self._engine = engine
         self._limit = plan.batch_items
-        self._waiting: deque[_Item] = deque()
+        self._waiting: deque[Item] = deque()
         self._free = threading.Condition()
         self._is_closed = False
         self._loop = asyncio.get_running_loop()
@@ -39,18 +44,40 @@ class Batched:
         for thread in self._threads:
             thread.start()
 
-    async def answer(self, request: Request) -> Result:
-        """The whole answer; the rows of a request are worked on by all streams at once."""
-        rows = split(request)
-        if len(rows) == 1:
-            return await self._enqueue(rows)[0].future
-        items = self._enqueue(rows)
+    def submit(self, request: Request) -> list[Item]:
+        """Queue the rows of a request: all streams work on them at once."""
+        items = [Item(row, self._engine.cost(row), self._loop.create_future()) for row in split(request)]
+        with self._free:
+            self._waiting.extend(items)
+            self._free.notify(len(items))
+        return items
+
+    async def result(self, items: list[Item]) -> Result:
+        """The whole answer."""
+        if len(items) == 1:
+            return await items[0].future
         try:
             results = [await item.future for item in items]
         finally:
             for item in items:
                 item.future.cancel()
         return join([output for output, _ in results]), sum((usage for _, usage in results), Usage())
+
+    async def spent(self, items: list[Item]) -> Usage:
+        """Take back what has not begun. The price of what has, once it has ended: a blocking call cannot be stopped in between."""
+        for item in items:
+            item.future.cancel()
+        with self._free:
+            begun = [item for item in items if item.has_begun]
+        for item in begun:
+            if item.usage is None:
+                item.ended = self._loop.create_future()
+                await item.ended
+        return sum((item.usage for item in begun if item.usage is not None), Usage())
+
+    async def answer(self, request: Request) -> Result:
+        """The whole answer to a request."""
+        return await self.result(self.submit(request))
 
     async def stream(self, request: Request) -> AsyncIterator[Output | Usage]:
         """The answer as its only chunk, then the usage."""
@@ -73,13 +100,6 @@ class Batched:
         for thread in self._threads:
             thread.join()
 
-    def _enqueue(self, rows: list[Request]) -> list[_Item]:
-        items = [_Item(row, self._engine.cost(row), self._loop.create_future()) for row in rows]
-        with self._free:
-            self._waiting.extend(items)
-            self._free.notify(len(items))
-        return items
-
     def _work(self, stream: int) -> None:
         while True:
             with self._free:
@@ -91,23 +111,27 @@ class Batched:
             if batch:
                 self._run(stream, batch)
 
-    def _take(self) -> list[_Item]:
+    def _take(self) -> list[Item]:
         while self._waiting and self._waiting[0].future.cancelled():
             self._waiting.popleft()
         if not self._waiting:
             return []
         first = self._waiting.popleft()
-        if self._limit == 1 or not self._waiting:
-            return [first]
+        batch = [first, *self._alike(first)] if self._limit > 1 and self._waiting else [first]
+        for item in batch:
+            item.has_begun = True
+        return batch
+
+    def _alike(self, first: Item) -> list[Item]:
         kind = type(first.request)
         alike = [item for item in self._waiting if type(item.request) is kind and not item.future.cancelled()]
         alike.sort(key=lambda item: abs(item.cost - first.cost))
-        batch = [first, *alike[: self._limit - 1]]
-        taken = set(map(id, batch))
+        chosen = alike[: self._limit - 1]
+        taken = set(map(id, chosen))
         self._waiting = deque(item for item in self._waiting if id(item) not in taken)
-        return batch
+        return chosen
 
-    def _run(self, stream: int, batch: list[_Item]) -> None:
+    def _run(self, stream: int, batch: list[Item]) -> None:
         results: list[Result | YunmoError]
         try:
             results = list(self._engine.run(stream, [item.request for item in batch]))
@@ -120,8 +144,11 @@ class Batched:
         self._loop.call_soon_threadsafe(_settle, batch, results)
 
 
-def _settle(batch: list[_Item], results: list[Result | YunmoError]) -> None:
+def _settle(batch: list[Item], results: list[Result | YunmoError]) -> None:
     for item, result in zip(batch, results, strict=True):
+        item.usage = Usage() if isinstance(result, YunmoError) else result[1]
+        if item.ended is not None and not item.ended.done():
+            item.ended.set_result(None)
         if item.future.done():
             continue
         if isinstance(result, YunmoError):

@@ -116,8 +116,7 @@ class Replica:
             if task_name(request) not in engine.tasks:
                 raise Unsupported(f"This model does not do '{task_name(request)}'; it does: {', '.join(engine.tasks)}.")
             if isinstance(engine, Batched):
-                output, usage = await engine.answer(request)
-                self.wire.send(Final(number, usage, output))  # type: ignore[arg-type]
+                await self._answer_whole(number, engine, request)
                 return
             async with contextlib.aclosing(engine.stream(request)) as stream:  # type: ignore[type-var]
                 news: Usage | None = None
@@ -138,6 +137,15 @@ class Replica:
             self.wire.send(
                 Failed(number, EngineFailed.code, f"The model failed on this input: {type(error).__name__}: {error}", None, usage)
             )
+
+    async def _answer_whole(self, number: int, engine: Batched, request: Request) -> None:
+        items = engine.submit(request)
+        try:
+            output, usage = await engine.result(items)
+        except asyncio.CancelledError:
+            self.wire.send(Final(number, await engine.spent(items)))
+            return
+        self.wire.send(Final(number, usage, output))  # type: ignore[arg-type]
 
     def _answered(self, number: int, task: asyncio.Task[None]) -> None:
         """Every request ends with a word to the gateway: also one that was given up before its task had begun to run."""
