@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,6 +10,7 @@ from hub_world import ACME, ADMIN, OTHER, open_hub, push
 from yunmo.assembly import open_cloud
 from yunmo.core.errors import Gated, ModelNotFound, Unavailable
 from yunmo.core.tasks import Classify
+from yunmo.runtime.placement.process import ProcessPlacement
 from yunmo.serving.specification import DeploymentSpec
 from yunmo.settings import ServingSettings, Settings
 
@@ -214,3 +216,61 @@ async def test_replicas_after_the_first_evict_no_other_model_and_the_state_says_
         await cloud.deployments.delete(ACME, "second")
         await until(lambda: len(cloud.deployments.view(ACME, "many").replicas) == 4)
         await until(lambda: cloud.deployments.view(ACME, "many").reason == "")
+
+
+@pytest.fixture
+def dying(monkeypatch):
+    """Which starts of a worker end while it loads, by their number; and how many there have been."""
+    starts, real = SimpleNamespace(count=0, die=range(0)), ProcessPlacement.start
+
+    async def start(self, spec, on_progress):
+        placed = await real(self, spec, on_progress)
+        starts.count += 1
+        if starts.count in starts.die:
+            await placed.stop(0)
+        return placed
+
+    monkeypatch.setattr(ProcessPlacement, "start", start)
+    return starts
+
+
+async def test_a_further_replica_that_does_not_come_up_is_tried_again_later_and_later(tmp_path, monkeypatch, dying):
+    waited = []
+    monkeypatch.setattr("yunmo.serving.retries._backoff_seconds", lambda attempts: waited.append(attempts) or 0.05)
+    dying.die = range(2, 9)
+    async with open_cloud(settings(tmp_path)) as (cloud, _):
+        await cloud.deployments.create(ACME, wish("many", replicas=2))
+        await ask(cloud, ACME, "many")
+        await until(
+            lambda: "1 of 2 replicas are up, the next could not be started (tried again in" in cloud.deployments.view(ACME, "many").reason
+        )
+        await ask(cloud, ACME, "many")
+        await until(lambda: len(cloud.deployments.view(ACME, "many").replicas) == 2)
+        await until(lambda: cloud.deployments.view(ACME, "many").reason == "")
+        assert (dying.count, waited) == (9, [1, 2, 3, 4, 5, 6, 7])
+
+
+async def test_what_changes_meanwhile_does_not_try_a_further_replica_before_its_time(tmp_path, monkeypatch, dying):
+    monkeypatch.setattr("yunmo.serving.retries._backoff_seconds", lambda _attempts: 60.0)
+    dying.die = range(2, 3)
+    async with open_cloud(settings(tmp_path)) as (cloud, _):
+        await cloud.deployments.create(ACME, wish("many", replicas=2))
+        await ask(cloud, ACME, "many")
+        await until(lambda: "(tried again in 60 s)" in cloud.deployments.view(ACME, "many").reason)
+        runner = cloud.deployments.get("many")
+        settled, real = 0, runner._world.calibrations.settle
+
+        async def settle(*args):
+            nonlocal settled
+            settled += 1
+            return await real(*args)
+
+        monkeypatch.setattr(runner._world.calibrations, "settle", settle)
+        for turn in range(1, 4):
+            runner.reconsider()
+            await until(lambda wanted=turn: settled >= wanted)
+        await ask(cloud, ACME, "many")
+        assert dying.count == 2
+        assert "(tried again in 60 s)" in cloud.deployments.view(ACME, "many").reason
+        await cloud.deployments.change(ACME, "many", {"replicas": 3})  # a person's wish is tried at once
+        await until(lambda: len(cloud.deployments.view(ACME, "many").replicas) == 3)

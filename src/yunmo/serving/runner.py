@@ -1,7 +1,6 @@
 """Keeps one deployment as it is wanted: prepares the model, starts replicas, replaces dead ones, rolls out new revisions."""
 
 import asyncio
-import collections
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,17 +14,16 @@ from yunmo.runtime.link import WorkerSpec
 from yunmo.runtime.placement.placement import Placed
 from yunmo.serving.ending import log_tail, unless
 from yunmo.serving.memory import Claim
+from yunmo.serving.retries import Retries
 from yunmo.serving.router import Router, Seat
 from yunmo.serving.specification import DeploymentSpec, DeploymentView, ReplicaView, State, public_reason
 from yunmo.serving.world import World
 
 _MIB = 1024 * 1024
 _ATTEMPTS = 5
-_BACKOFF_LIMIT_SECONDS = 60.0
 _RETRY_FAILED_SECONDS = 60.0
 _ROOM_SECONDS = 10.0
 """How often a deployment with too few replicas looks for room for the next."""
-_HEALTHY_SECONDS = 30.0
 _log = structlog.get_logger()
 
 
@@ -61,11 +59,9 @@ class Runner:
         self._changed = asyncio.Event()
         self.is_awake = spec.is_pinned
         self.withdrawn = ""
-        self._looking_for_room: asyncio.Task[None] | None = None
         self._ending = asyncio.Event()
         self._failed_at = 0.0
-        self._attempts = 0
-        self._recent: collections.deque[float] = collections.deque(maxlen=8)
+        self._retries = Retries(self._changed.set)
         self._group: asyncio.TaskGroup | None = None
         self._in_hand = spec.revision
         self._stopping: set[asyncio.Task[None]] = set()
@@ -92,7 +88,7 @@ class Runner:
         """Become this from now on."""
         self.spec = spec
         self.ceilings = spec.ceilings()
-        self._attempts = 0
+        self._retries.forget()
         self.withdrawn = ""
         self.is_awake = self.is_awake or spec.is_pinned
         if self.state == "failed":
@@ -190,12 +186,12 @@ class Runner:
 
     async def _wait(self) -> None:
         idle_for = time.monotonic() - self.router.last_used
-        timeout = max(0.05, self._world.patience.idle - idle_for) if self._replicas else None
+        timeout = max(0.05, self._world.patience.idle - idle_for) if self._replicas and not self.spec.is_pinned else None
         try:
             async with asyncio.timeout(timeout):
                 await self._changed.wait()
         except TimeoutError:
-            if not self.spec.is_pinned and self._is_unused() and time.monotonic() - self.router.last_used >= self._world.patience.idle:
+            if self._is_unused() and time.monotonic() - self.router.last_used >= self._world.patience.idle:
                 self.is_awake = False
 
     async def _reconcile(self) -> None:
@@ -235,6 +231,8 @@ class Runner:
     async def _add_replicas(self, spec: DeploymentSpec, offer: Offer, current: list[Seat]) -> None:
         """Start what is missing. The first makes other models give way if need be, the others take the room there is."""
         while len(current) < spec.replicas and spec is self.spec and self.is_awake and not self._ending.is_set():
+            if current and self._retries.pause_seconds:
+                return
             claim = Claim(spec.name, offer.memory_bytes, lambda: self.router.last_used, self._may_be_evicted, self._evict)
             if not current:
                 self._say("loading", "waiting for memory", 0.15)
@@ -244,7 +242,8 @@ class Runner:
             try:
                 current.append(await self._start(spec, offer, claim))
             except EngineFailed:
-                self._world.calibrations.distrust(spec, offer)
+                if not current:
+                    self._world.calibrations.distrust(spec, offer)
                 raise
             self._set("ready", f"{len(current)} of {spec.replicas} replicas are up" if len(current) < spec.replicas else "")
 
@@ -252,8 +251,10 @@ class Runner:
         """Why there are fewer replicas than wanted, if so; and have another look for room after a while."""
         if count >= spec.replicas or spec is not self.spec:
             return ""
-        if self._group is not None and (self._looking_for_room is None or self._looking_for_room.done()):
-            self._looking_for_room = self._group.create_task(self._change_after(_ROOM_SECONDS))
+        pause = self._retries.pause_seconds
+        self._retries.look_again_in(pause or _ROOM_SECONDS)
+        if pause:
+            return self.reason  # which tells what failed
         return f"{count} of {spec.replicas} replicas are up: {self._world.memory.shortage(offer.memory_bytes)}"
 
     async def _start(self, spec: DeploymentSpec, offer: Offer, claim: Claim) -> Seat:
@@ -277,7 +278,7 @@ class Runner:
         seat = Seat(placed.worker, offer.plan.slots, revision)
         watch = self._group.create_task(self._watch(seat))
         self._replicas[seat] = _Replica(seat, placed, claim, watch, offer)
-        self._recent.append(time.monotonic())
+        self._retries.succeeded()
         _log.info("replica_ready", deployment=self.spec.name, revision=revision, pid=placed.worker.pid)
         self.router.seat(seat)
         return seat
@@ -304,24 +305,18 @@ class Runner:
         await replica.placed.stop(0)
         if not self._replicas:
             self._set("loading", "the replica ended unexpectedly and is being replaced")
-        await asyncio.sleep(self._backoff_seconds())
+        await asyncio.sleep(self._retries.after_crash_seconds())
         self._changed.set()
 
-    def _backoff_seconds(self) -> float:
-        """None for the first crash in a while; 1, 2, 4 … for replicas that die soon after they were ready."""
-        recent = [moment for moment in self._recent if time.monotonic() - moment < _HEALTHY_SECONDS]
-        return 0.0 if len(recent) <= 2 else min(_BACKOFF_LIMIT_SECONDS, 2.0 ** (len(recent) - 3))
-
     async def _after_failure(self, error: YunmoError) -> None:
-        self._attempts += 1
+        delay, attempts = self._retries.failed(), self._retries.attempts
         reason = error.message + (log_tail(self.log_path()) if isinstance(error, EngineFailed) else "")
-        is_final = not isinstance(error, EngineFailed) or self._attempts >= _ATTEMPTS
-        _log.warning("deployment_failed", deployment=self.spec.name, reason=error.message, attempt=self._attempts, final=is_final)
+        is_final = not isinstance(error, EngineFailed) or attempts >= _ATTEMPTS
+        _log.warning("deployment_failed", deployment=self.spec.name, reason=error.message, attempt=attempts, final=is_final)
         if self._replicas:
-            self._set("ready", f"revision {self.spec.revision[:12]} could not be brought up, the previous one serves on: {reason}")
-            return
-        if is_final:
-            self._attempts = 0
+            self._serve_on(reason, None if is_final else delay)
+        elif is_final:
+            self._retries.forget()
             self._failed_at = time.monotonic()
             self.is_awake = False
             self._set("failed", reason)
@@ -330,15 +325,21 @@ class Runner:
                     f"'{self.spec.name}' cannot answer: {public_reason(error.message)}", retry_after_seconds=error.retry_after_seconds
                 )
             )
-            return
-        delay = min(_BACKOFF_LIMIT_SECONDS, 2.0 ** (self._attempts - 1))
-        self._set("loading", f"attempt {self._attempts} of {_ATTEMPTS} failed, the next comes in {delay:.0f} s: {reason}")
-        assert self._group is not None
-        self._group.create_task(self._change_after(delay))
+        else:
+            self._set("loading", f"attempt {attempts} of {_ATTEMPTS} failed, the next comes in {delay:.0f} s: {reason}")
+            self._retries.look_again_in(delay)
 
-    async def _change_after(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-        self._changed.set()
+    def _serve_on(self, reason: str, delay: float | None) -> None:
+        """Keep what is up. A further replica is tried again for as long as it is wanted, a new revision a few times."""
+        up = sum(seat.revision == self.spec.revision for seat in self._replicas)
+        what = f"revision {self.spec.revision[:12]} could not be brought up, the previous one serves on"
+        if up:
+            delay = self._retries.pause_seconds
+            what = f"{up} of {self.spec.replicas} replicas are up, the next could not be started"
+        if delay is not None:
+            self._retries.look_again_in(delay)
+            what += f" (tried again in {delay:.0f} s)"
+        self._set("ready", f"{what}: {reason}")
 
     # ------------------------------------------------------------ going down
 
