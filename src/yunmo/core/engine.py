@@ -53,7 +53,7 @@ class ModelDescription:
 
     `config`, `tokenizer_config` and the like are the parsed JSON files at the root; `documents` maps every small JSON
     file's path to its content. `pipeline_tag`, `library_name` and `tags` come from the model card. `gguf` holds the
-    metadata of the GGUF file, if there is one.
+    metadata of the GGUF file, if there is one. `file` is the one of several models that a deployment asks for, if it does.
     """
 
     repository: str
@@ -64,6 +64,7 @@ class ModelDescription:
     library_name: str | None = None
     tags: Sequence[str] = ()
     gguf: Mapping[str, Any] = field(default_factory=dict)
+    file: str | None = None
 
     @property
     def config(self) -> Mapping[str, Any]:

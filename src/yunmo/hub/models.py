@@ -50,7 +50,7 @@ class Models:
     database: Database
     files: Files
     overviews: Overviews
-    _descriptions: dict[tuple[int, str], ModelDescription] = field(default_factory=dict)
+    _descriptions: dict[tuple[int, str, str | None], ModelDescription] = field(default_factory=dict)
 
     async def find(self, principal: Principal, name: str, revision: str = "main") -> RevisionRef:
         """Pin a model's revision; `name` may be bare or an alias. Any key of the owner's project may use a private model.
@@ -67,14 +67,17 @@ class Models:
 
         return await self.database.read(work)
 
-    async def describe(self, ref: RevisionRef) -> ModelDescription:
-        """What the revision's small documents and headers say; remembered, since a revision never changes."""
-        known = self._descriptions.get((ref.repository_id, ref.commit))
+    async def describe(self, ref: RevisionRef, file: str | None = None) -> ModelDescription:
+        """What the revision's small documents and headers say; remembered, since a revision never changes.
+
+        `file` is the one of several models in the revision that is meant.
+        """
+        known = self._descriptions.get((ref.repository_id, ref.commit, file))
         if known is None:
-            known = await self._describe(ref)
+            known = await self._describe(ref, file)
             while len(self._descriptions) >= _DESCRIPTIONS_KEPT:
                 self._descriptions.pop(next(iter(self._descriptions)))
-            self._descriptions[ref.repository_id, ref.commit] = known
+            self._descriptions[ref.repository_id, ref.commit, file] = known
         return known
 
     async def lay_out(self, ref: RevisionRef, paths: Sequence[str], directory: Path) -> None:
@@ -104,11 +107,11 @@ class Models:
 
         return await self.database.read(work)
 
-    async def _describe(self, ref: RevisionRef) -> ModelDescription:
+    async def _describe(self, ref: RevisionRef, file: str | None) -> ModelDescription:
         page = await self._page(ref)
         sizes = {item.path: item.entry.size for item in page.items}
         documents = await self.overviews.documents(page)
-        metadata = await self.overviews.gguf(page)
+        metadata = await self.overviews.gguf(page, file)
         card = await self.overviews.card(page)
         stated, library = card.get("pipeline_tag"), card.get("library_name")
         return ModelDescription(
@@ -120,6 +123,7 @@ class Models:
             library_name=library if isinstance(library, str) else library_of(sizes, documents),
             tags=tuple(strings(card.get("tags"))),
             gguf=metadata,
+            file=file,
         )
 
     async def _page(self, ref: RevisionRef) -> Page:

@@ -115,9 +115,10 @@ class Overviews:
                     continue
         return found
 
-    async def gguf(self, page: Page) -> dict[str, Any]:
-        """The metadata of the revision's first GGUF file; empty if there is none that can be read."""
-        item = next((each for each in page.items if each.path.lower().endswith(".gguf") and "mmproj" not in each.path.lower()), None)
+    async def gguf(self, page: Page, file: str | None = None) -> dict[str, Any]:
+        """The metadata of this GGUF file, or of the revision's first; empty if there is none that can be read."""
+        candidates = (each for each in page.items if each.path.lower().endswith(".gguf") and "mmproj" not in each.path.lower())
+        item = next((each for each in candidates if file in {None, each.path}), None)
         for step in _GGUF_STEPS if item is not None else ():
             assert item is not None
             try:

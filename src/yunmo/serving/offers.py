@@ -15,6 +15,9 @@ AIM = "aim"
 WITHOUT = "without"
 """The option that names what the deployment's clients never ask for, so that engines which lack it may be chosen; no engine sees it."""
 
+_FILE = "file"
+"""The option that names one of several models in a repository; its engine sees it too."""
+
 _DEDICATED = 50
 """From this preference on, an engine is worth trying beside another one; the general engine is not."""
 
@@ -33,8 +36,8 @@ def offers(model: ModelDescription, hardware: Hardware, kinds: dict[str, EngineK
     asked = [kinds[str(wanted)]] if wanted is not None else list(kinds.values())
     made = [offer for kind in asked if (offer := kind.offer(model, hardware)) is not None]
     usable = sorted((offer for offer in made if offer.problem is None and offer.missing is None), key=lambda offer: -offer.preference)
-    if not usable:
-        raise _why_not(model, made)
+    if not usable or (model.file is not None and any(offer.problem and offer.preference > usable[0].preference for offer in made)):
+        raise _why_not(model, made)  # also of the file that was asked for, where another engine would serve other files
     forgone = _forgone(options)
     usable = [offer for offer in usable if wanted is not None or forgone.issuperset(offer.lacks)] or usable
     best = usable[0]
@@ -43,6 +46,15 @@ def offers(model: ModelDescription, hardware: Hardware, kinds: dict[str, EngineK
     every += [dataclasses.replace(offer, is_fallback=True) for offer in usable if offer not in rivals and offer.tasks[0] == best.tasks[0]]
     with_options = [offer for each in every if (offer := _with_options(each, kinds[each.engine], options, is_first=each is every[0]))]
     return [offer for index, offer in enumerate(with_options) if all(offer.plan != earlier.plan for earlier in with_options[:index])]
+
+
+def wanted_file(options: dict[str, object]) -> str | None:
+    """The path of the model's file that a deployment's options name. Raises InvalidRequest for what is no path."""
+    given = options.get("options")
+    wanted = options.get(_FILE, given.get(_FILE) if isinstance(given, dict) else None)
+    if wanted is not None and not isinstance(wanted, str):
+        raise InvalidRequest(f"The option '{_FILE}' is the path of one of the repository's GGUF files.", param=_FILE)
+    return wanted
 
 
 def _with_options(offer: Offer, kind: EngineKind, options: dict[str, object], *, is_first: bool) -> Offer | None:
@@ -65,7 +77,7 @@ def _forgone(options: dict[str, object]) -> set[str]:
 
 
 def _why_not(model: ModelDescription, made: Sequence[Offer]) -> YunmoError:
-    missing = sorted((offer for offer in made if offer.problem is None), key=lambda offer: -offer.preference)
+    missing = sorted((offer for offer in made if offer.missing is not None and offer.problem is None), key=lambda offer: -offer.preference)
     if missing:
         return Unavailable(f"'{model.repository}' needs an engine that is not installed: {missing[0].missing}")
     problems = sorted(made, key=lambda offer: -offer.preference)

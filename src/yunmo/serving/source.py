@@ -7,6 +7,7 @@ from pathlib import Path
 from yunmo.core.engine import ModelDescription
 from yunmo.core.identity import Principal
 from yunmo.hub.models import Models, RevisionRef
+from yunmo.serving.offers import wanted_file
 from yunmo.serving.specification import ECHO, DeploymentSpec
 
 ECHO_REVISION = "builtin"
@@ -25,7 +26,7 @@ class HubSource:
         """The model's description."""
         if spec.repository == ECHO:
             return ModelDescription(repository=ECHO, revision=ECHO_REVISION, files={}, pipeline_tag="text-classification")
-        return await self._models.describe(await self._ref(spec))
+        return await self._models.describe(await self._ref(spec), wanted_file(spec.options))
 
     async def lay_out(self, spec: DeploymentSpec, files: tuple[str, ...], directory: Path) -> None:
         """Put the files there; all of them if none are named."""

@@ -19,9 +19,12 @@ class ChosenGguf:
     quantisation: str
 
 
-def choose_gguf(files: Mapping[str, int]) -> ChosenGguf | None:
-    """The model to run among a repository's GGUF files: Q8_0, else Q4_K_M, else the smallest; None if there is no whole one."""
-    whole = whole_models(files)
+def choose_gguf(files: Mapping[str, int], wanted: str | None = None) -> ChosenGguf | None:
+    """The model to run among a repository's GGUF files: Q8_0, else Q4_K_M, else the smallest; None if there is no whole one.
+
+    Where a file is wanted, it is that one or None; of a split model, its first part.
+    """
+    whole = [model for model in whole_models(files) if wanted in {None, model.path}]
     if not whole:
         return None
 

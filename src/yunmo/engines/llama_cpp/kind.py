@@ -15,7 +15,7 @@ from typing import Any
 from yunmo.core.engine import Engine, Hardware, ModelDescription, Offer, Plan, Progress, check_precision, read_options
 from yunmo.engines.llama_cpp.converted import FLOATS, QUANTISED
 from yunmo.engines.llama_cpp.families import decoder_of
-from yunmo.engines.llama_cpp.files import ChosenGguf, choose_gguf, quantisation
+from yunmo.engines.llama_cpp.files import ChosenGguf, choose_gguf, quantisation, whole_models
 from yunmo.engines.llama_cpp.memory import fit, memory_bytes, metadata_value
 from yunmo.engines.llama_cpp.options import LlamaCppOptions
 
@@ -59,7 +59,9 @@ class LlamaCppKind:
 
     def offer(self, model: ModelDescription, hardware: Hardware) -> Offer | None:
         """Offer chat and generation for a language model, embeddings for an encoder in GGUF, nothing for anything else."""
-        chosen = choose_gguf(model.files)
+        chosen = choose_gguf(model.files, model.file)
+        if chosen is None and model.file is not None:
+            return _offer_nothing(model, model.file)
         return _offer_converted(model, hardware) if chosen is None else _offer_gguf(model, chosen, hardware)
 
     def check(self, plan: Plan) -> None:
@@ -108,6 +110,14 @@ def _offer_gguf(model: ModelDescription, chosen: ChosenGguf, hardware: Hardware)
     sizes = {chosen.quantisation: chosen.size_bytes}
     sizes |= {precision: int(chosen.size_bytes * _BITS[precision] / _BITS[own]) for precision in precisions}
     return replace(offer, alternatives=tuple(_alternatives(offer, model.gguf, sizes, hardware)))
+
+
+def _offer_nothing(model: ModelDescription, wanted: str) -> Offer:
+    whole = ", ".join(sorted(each.path for each in whole_models(model.files))) or "none"
+    problem = f"it has no GGUF model '{wanted}'. The option 'file' names one of them (of a split model the first part): {whole}"
+    return Offer(
+        engine=LlamaCppKind.name, tasks=(), plan=Plan(engine=LlamaCppKind.name), memory_bytes=0, preference=_PREFERENCE, problem=problem
+    )
 
 
 def _offer_converted(model: ModelDescription, hardware: Hardware) -> Offer | None:
