@@ -171,6 +171,27 @@ async def test_a_model_that_rewrites_texts_and_has_no_card_is_asked_by_the_clien
     assert (cloud.inference.asked[-1][1].source, cloud.inference.asked[-1][1].target) == ("en", "fr")
 
 
+@pytest.mark.parametrize(("first", "method"), [("summarize", "summarization"), ("translate", "translation")])
+async def test_a_model_that_was_trained_for_one_of_them_is_asked_for_that_and_continues_texts_all_the_same(first, method, cloud, url):
+    tasks = (first, *(task for task in ("summarize", "translate", "generate") if task != first))
+    cloud.inference.serve("acme/t5", *tasks, tag="text2text-generation")
+    cloud.inference.answers["Generate"] = [TextDelta(text="and so on", finish_reason="stop")]
+    cloud.inference.answers["Summarize"] = [Texts(texts=("short",))]
+    cloud.inference.answers["Translate"] = [Texts(texts=("Bonjour",))]
+    async with AsyncInferenceClient(model=f"{url}/models/acme/t5", token=KEY) as client:
+        reply = await getattr(client, method)("Good day")
+        assert [reply.get("summary_text"), reply.get("translation_text")] == (
+            ["short", None] if first == "summarize" else [None, "Bonjour"]
+        )
+        assert await client.text_generation("Good day") == (reply.get("summary_text") or reply.get("translation_text"))
+        assert (await client.translation("Good day", src_lang="en", tgt_lang="fr")).translation_text == "Bonjour"
+        await getattr(client, method)('a "stream": b', generate_parameters={"max_new_tokens": 3})
+        assert "Generate" not in {type(request).__name__ for _, request in cloud.inference.asked}
+        assert await client.text_generation("Good day", max_new_tokens=3) == "and so on"
+        assert await client.text_generation("Good day", stream=False) == "and so on"
+        assert [part async for part in await client.text_generation("Good day", stream=True)] == ["and so on"]
+
+
 async def test_text_generation(ask):
     output = Choices(choices=(Choice(" upon", "stop"),))
     reply, request = await ask("text_generation", "text-generation", output, "Once", max_new_tokens=3, stop=["."])

@@ -192,6 +192,16 @@ def test_translate_by_instruction(tiny_engine, tiny_model, source, target):
         run(tiny_engine("t5"), Translate(texts=("a",), source="en", target="it"))
 
 
+def test_a_text_that_begins_with_the_models_instruction_is_not_told_twice(tiny_engine):
+    engine = tiny_engine("t5")
+    expected, _ = run(engine, Translate(texts=("the house",), source="en", target="de"))
+    assert run(engine, Translate(texts=("translate English to German: the house",)))[0] == expected
+    assert run(engine, Translate(texts=("translate English to German: the house",), source="en", target="de"))[0] == expected
+    assert run(engine, Summarize(texts=("summarize: my dog",)))[0] == run(engine, Summarize(texts=("my dog",)))[0]
+    with pytest.raises(InvalidRequest, match="name the source and the target language"):
+        run(engine, Translate(texts=("translate English to German: the house", "the dog")))
+
+
 @pytest.mark.parametrize(
     ("name", "source", "target", "codes"),
     [

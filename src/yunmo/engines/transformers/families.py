@@ -197,7 +197,7 @@ def tasks_of(family: Family, model: ModelDescription) -> tuple[str, ...]:
     if family is DECODER:
         return family.tasks if _has_chat_template(model) else ("generate",)
     if family is ENCODER_DECODER:
-        return _text_tasks(str(config.get("model_type", "")), model.pipeline_tag)
+        return _text_tasks(model)
     return family.tasks
 
 
@@ -237,16 +237,26 @@ def _answers_about_pages(model: ModelDescription) -> bool:
     return model.pipeline_tag == "document-question-answering" or _QUESTION_TAG in json.dumps(named)
 
 
-def _text_tasks(kind: str, pipeline_tag: str | None) -> tuple[str, ...]:
+def _text_tasks(model: ModelDescription) -> tuple[str, ...]:
+    kind, pipeline_tag = str(model.config.get("model_type", "")), model.pipeline_tag
     if kind in _TRANSLATORS:
         return ("translate",)
     if kind not in _T5_LIKE:
         return ("summarize", "generate") if pipeline_tag != "translation" else ("translate", "generate")
-    if pipeline_tag == "summarization":
+    trained = pipeline_tag if pipeline_tag in {"summarization", "translation"} else _trained_for(model.config.get("task_specific_params"))
+    if trained == "summarization":
         return ("summarize", "translate", "generate")
-    if pipeline_tag == "text2text-generation":
+    if trained is None and pipeline_tag == "text2text-generation":
         return ("generate", "translate", "summarize")
     return ("translate", "summarize", "generate")
+
+
+def _trained_for(parameters: Any) -> str | None:
+    """What a T5 was trained for by the instructions in its configuration; None if that is both, or neither."""
+    instructed = parameters if isinstance(parameters, dict) else {}
+    found = {"translation" if str(name).startswith("translation_") else name for name in instructed}
+    known = found & {"summarization", "translation"}
+    return known.pop() if len(known) == 1 else None
 
 
 def _has_chat_template(model: ModelDescription) -> bool:

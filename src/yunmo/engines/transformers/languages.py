@@ -1,7 +1,7 @@
 """How each family of translation models is told its languages."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +70,12 @@ class Languages:
         if self._target_tokens():
             return self._by_target_token(source, target)
         return self._fixed(source, target)
+
+    def told_by(self, texts: Sequence[str]) -> Pair | None:
+        """The pair whose instruction, one that the model was trained with, each of the texts itself begins with."""
+        return next(
+            (Pair(prefix=prefix) for prefix in self._prefixes().values() if prefix and all(text.startswith(prefix) for text in texts)), None
+        )
 
     def _by_prefix(self, source: str | None, target: str | None) -> Pair:
         """T5 reads an instruction; those that it was trained with are in its configuration."""

@@ -35,7 +35,8 @@ class _Rewriter:
         self._parameters = getattr(checkpoint.config, "task_specific_params", None) or {}
 
     def translate(self, request: Translate, job: Job) -> Usage:
-        pair = self._languages.pair(request.source, request.target)
+        told = self._languages.told_by(request.texts) if request.source is None and request.target is None else None
+        pair = told or self._languages.pair(request.source, request.target)
         name = next(
             (name for name, values in self._parameters.items() if pair.prefix and values.get("prefix") == pair.prefix), "translation"
         )
@@ -69,7 +70,8 @@ class _Rewriter:
         with self._checkpoint.lock:
             if pair.source is not None:
                 tokenizer.src_lang = pair.source
-            encoded = tokenizer(pair.prefix + text, return_tensors="pt", verbose=False, **cut)
+            told = text if text.startswith(pair.prefix) else pair.prefix + text
+            encoded = tokenizer(told, return_tensors="pt", verbose=False, **cut)
         count = encoded["input_ids"].shape[-1]
         if limit is not None and count > limit:
             raise ContextTooLong(

@@ -1,9 +1,13 @@
 """The table of Hugging Face's tasks, and which of them a model is asked for."""
 
+from functools import partial
+
+import msgspec
+
 from yunmo.cloud.values import Served
 from yunmo.core.errors import InvalidRequest, Unavailable, Unsupported
 from yunmo.core.tasks import TASKS
-from yunmo.web.dialects.hf import bodies, media_forms, question_bodies, question_forms, text_forms
+from yunmo.web.dialects.hf import bodies, media_forms, question_bodies, question_forms, replies, text_forms
 from yunmo.web.dialects.hf.asks import Ask, Form, Generation
 from yunmo.web.request import JSON_LIMIT_BYTES, UPLOAD_LIMIT_BYTES
 
@@ -69,6 +73,7 @@ FORMS: dict[str, Form] = {
 
 _BY_TASK: dict[str, Form] = {form.task: form for form in reversed(FORMS.values())}
 _TEXT_NAMES = {"translate": "translation_text", "summarize": "summary_text"}
+_REWRITING_FIELDS = frozenset(bodies.TranslateParameters.__struct_fields__)
 _LABELLED = {"classify": "zero-shot-classification", "classify-image": "zero-shot-image-classification"}
 
 
@@ -96,12 +101,17 @@ def check_accepted(served: Served, accept: str | None) -> None:
 def read(form: Form, served: Served, tag: str | None, body: bytes) -> Ask | Generation:
     """What the body asks for. Raises InvalidRequest, which names the model's tasks where the path named none: another may have been meant."""
     try:
-        return _refined(form, served, body).read(body)
+        form = _refined(form, served, tag, body)
+        wanted = form.read(body)
     except InvalidRequest as error:
         if tag is not None:
             raise
         message = f"{error.message} '{served.name}' does {_tags(served)}."
         raise type(error)(message, param=error.param) from error
+    if tag is None and isinstance(wanted, Ask) and form.task in _TEXT_NAMES and "generate" in served.tasks:
+        # without parameters, `text_generation` sends what `summarization` and `translation` send
+        return Ask(wanted.request, partial(replies.texts, name=_TEXT_NAMES[form.task], also="generated_text"))
+    return wanted
 
 
 def other_names(served: Served, tag: str | None) -> list[str]:
@@ -117,14 +127,37 @@ def tags_of(served: Served) -> list[str]:
     return list(dict.fromkeys(TASKS[task].pipeline_tag for task in served.tasks if task in TASKS))
 
 
-def _refined(form: Form, served: Served, body: bytes) -> Form:
-    """The form that the body tells more exactly: zero-shot where it names labels to choose from, translation where it names languages."""
-    if form.task == "generate" and "translate" in served.tasks and b'"tgt_lang"' in body:
+def _refined(form: Form, served: Served, tag: str | None, body: bytes) -> Form:
+    """The form that the body tells more exactly: zero-shot where it names labels to choose from, translation where it names languages.
+
+    A model that rewrites texts is asked for plain generation by what only that has: `stream`, or its parameters.
+    """
+    if (form.task == "generate" or (form.task == "summarize" and tag is None)) and "translate" in served.tasks and b'"tgt_lang"' in body:
         return FORMS["translation"]
-    tag = _LABELLED.get(form.task)
-    if tag is None or FORMS[tag].task not in served.tasks or b'"candidate_labels"' not in body:
+    if form.task in _TEXT_NAMES and tag is None and "generate" in served.tasks and _is_generation(body):
+        return FORMS["text-generation"]
+    labelled = _LABELLED.get(form.task)
+    if labelled is None or FORMS[labelled].task not in served.tasks or b'"candidate_labels"' not in body:
         return form
-    return FORMS[tag]
+    return FORMS[labelled]
+
+
+class _Shape(msgspec.Struct):
+    """What tells a generation from a summary or a translation."""
+
+    parameters: dict[str, msgspec.Raw] | None = None
+    stream: bool | None = None
+
+
+_shape = msgspec.json.Decoder(_Shape)
+
+
+def _is_generation(body: bytes) -> bool:
+    try:
+        shape = _shape.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False  # which the form's own reader says better
+    return shape.stream is not None or not _REWRITING_FIELDS.issuperset(shape.parameters or ())
 
 
 def _own_form(served: Served) -> Form:

@@ -115,10 +115,10 @@ def fillings(output: Output, *, is_list: bool) -> Bytes:
     return json_bytes(rows if is_list else rows[0])
 
 
-def texts(output: Output, *, name: str) -> Bytes:
-    """summarization, translation, image-to-text: a list of objects with the text under `name`."""
+def texts(output: Output, *, name: str, also: str | None = None) -> Bytes:
+    """summarization, translation, image-to-text: a list of objects with the text under `name`, and under another if need be."""
     assert isinstance(output, Texts)
-    return json_bytes([{name: text} for text in output.texts])
+    return json_bytes([{name: text} if also is None else {name: text, also: text} for text in output.texts])
 
 
 def vectors(output: Output, *, as_base64: bool) -> Bytes:
