@@ -204,6 +204,42 @@ def test_parts_of_a_pickled_model_are_converted_part_by_part(yunmo, tmp_path, ti
         assert torch.equal(load_file(tmp_path / "converted" / part)[name], tensors[name])
 
 
+@pytest.mark.parametrize("has_model", [False, True], ids=["alone", "beside-a-model"])
+def test_an_adapters_pickled_weights_are_converted(has_model, yunmo, tmp_path, tiny_model):
+    import torch
+    from safetensors import safe_open
+    from safetensors.torch import load_file
+
+    name = f"cli-acme/adapter-{has_model}"
+    directory = pickled(tiny_model("llama"), tmp_path / "model") if has_model else tmp_path / "adapter"
+    directory.mkdir(exist_ok=True)
+    layer = "base_model.model.model.layers.0.self_attn.q_proj"
+    tensors = {f"{layer}.lora_A.weight": torch.randn(4, 16), f"{layer}.lora_B.weight": torch.randn(4, 16).T}  # the second not contiguous
+    torch.save(tensors, directory / "adapter_model.bin")
+    (directory / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 4, "target_modules": ["q_proj"]}))
+    yunmo("push", str(directory), name)
+    told = json.loads(yunmo("convert", name, "--json"))
+    assert told["files"] == [*(["model.safetensors"] if has_model else []), "adapter_model.safetensors"]
+    yunmo("pull", name, "converted")
+    made = load_file(tmp_path / "converted" / "adapter_model.safetensors")
+    assert made.keys() == tensors.keys()
+    assert all(torch.equal(made[key], value) for key, value in tensors.items())
+    with safe_open(tmp_path / "converted" / "adapter_model.safetensors", "pt") as file:
+        assert file.metadata() == {"format": "pt"}  # which PEFT asks for
+    assert (tmp_path / "converted" / "adapter_model.bin").exists()
+
+
+def test_an_adapter_that_holds_more_than_weights_keeps_the_model_beside_it_from_being_pushed(yunmo, tmp_path):
+    import torch
+
+    (tmp_path / "mixed").mkdir()
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "mixed" / "pytorch_model.bin")
+    torch.save({"weight": torch.zeros(2), "more": [1]}, tmp_path / "mixed" / "adapter_model.bin")
+    pushed = json.loads(yunmo("push", "mixed", "cli-acme/mixed", "--json"))
+    assert "adapter_model.bin" in yunmo("convert", "cli-acme/mixed", exit_code=1).stderr
+    assert httpx.get(f"{os.environ['YUNMO_URL']}/api/models/cli-acme/mixed").json()["sha"] == pushed["revision"]
+
+
 def test_a_pickle_that_holds_more_than_weights_is_not_opened_and_nothing_is_pushed(yunmo, tmp_path):
     import torch
 

@@ -4,7 +4,7 @@ torch's own reader for weights alone (`weights_only`) opens the pickle: it makes
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -17,6 +17,8 @@ from yunmo.cli.session import Session
 from yunmo.cli.transfers import check_name, hub
 
 _WHOLE, _INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+_ADAPTER = "adapter_model.bin"
+"""What PEFT wrote an adapter's weights to before it wrote safetensors."""
 
 
 def convert(
@@ -24,22 +26,23 @@ def convert(
     repository: Annotated[str, typer.Argument(metavar="REPO", help="ns/name of a model whose weights are pickled.")],
     branch: Annotated[str, typer.Option(help="The branch to convert and to commit to.")] = "main",
 ) -> None:
-    """Convert a model's pytorch_model.bin to safetensors on this machine, and push the result as a new commit.
+    """Convert a model's pytorch_model.bin, or an adapter's adapter_model.bin, to safetensors on this machine, and push a new commit.
 
     Only weights are read: a pickle that holds anything else is refused. Nothing is removed from the repository.
 
-    在本机把模型的 pytorch_model.bin 转换为 safetensors，并作为新提交推送。
+    在本机把模型的 pytorch_model.bin（或适配器的 adapter_model.bin）转换为 safetensors，并作为新提交推送。
     """
     check_name(repository)
     with TemporaryDirectory(prefix="yunmo-convert-") as made, hub(session, f"convert {repository}") as api:
         there = api.list_repo_files(repository, revision=branch)
-        if _WHOLE not in there and _INDEX not in there:
+        wanted = _wanted(there)
+        if not wanted:
             raise Failed(say("nothing_to_convert", repository=repository, files=", ".join(there)))
-        wanted = [_WHOLE] if _WHOLE in there else [_INDEX, "pytorch_model-*.bin"]
         source = Path(api.snapshot_download(repository, revision=branch, allow_patterns=wanted, local_dir=Path(made) / "pickled"))
         target = Path(made) / "safe"
         target.mkdir()
-        files = _convert_whole(source, target) if _WHOLE in there else _convert_parts(source, target)
+        files = [name for whole in (_WHOLE, _ADAPTER) if whole in wanted for name in _convert_whole(whole, source, target)]
+        files += _convert_parts(source, target) if _INDEX in wanted else []
         commit = api.upload_folder(
             folder_path=target, repo_id=repository, revision=branch, commit_message="Convert the weights to safetensors"
         )
@@ -49,9 +52,15 @@ def convert(
     )
 
 
-def _convert_whole(source: Path, target: Path) -> list[str]:
-    _write(_read(source / _WHOLE), target / "model.safetensors")
-    return ["model.safetensors"]
+def _wanted(there: Sequence[str]) -> list[str]:
+    """What is converted of these files: a whole model before its parts, and an adapter in any case."""
+    model = [_WHOLE] if _WHOLE in there else [_INDEX, "pytorch_model-*.bin"] if _INDEX in there else []
+    return model + [name for name in (_ADAPTER,) if name in there]
+
+
+def _convert_whole(name: str, source: Path, target: Path) -> list[str]:
+    _write(_read(source / name), target / _safe_name(name))
+    return [_safe_name(name)]
 
 
 def _convert_parts(source: Path, target: Path) -> list[str]:

@@ -56,8 +56,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "本机未安装 {library}，转换需要它：pip install 'yunmo[transformers]'",
     ),
     "nothing_to_convert": (
-        "{repository} has no pytorch_model.bin (nor parts of one) to convert. It has: {files}.",
-        "{repository} 中没有可转换的 pytorch_model.bin（或其分片）。现有文件：{files}。",
+        "{repository} has no pytorch_model.bin (nor parts of one) and no adapter_model.bin to convert. It has: {files}.",
+        "{repository} 中没有可转换的 pytorch_model.bin（或其分片）或 adapter_model.bin。现有文件：{files}。",
     ),
     "not_only_weights": (
         "{file} holds more than weights, and opening that could run a program, so it is not opened: {reason}",

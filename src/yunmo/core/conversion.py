@@ -14,7 +14,7 @@ def conversion_of(model: ModelDescription) -> str | None:
     unsafe = sorted(path for path in model.files if path.endswith(_UNSAFE_SUFFIXES) and path.rpartition("/")[2] not in _NOT_WEIGHTS)
     if not unsafe:
         return None
-    pickled = [path for path in unsafe if path.startswith("pytorch_model") and path.endswith(".bin")]
+    pickled = [path for path in unsafe if path.startswith(("pytorch_model", "adapter_model")) and path.endswith(".bin")]
     if pickled:
         return (
             f"its weights are pickled ({pickled[0]}), and loading a pickle can run any program in it, so Yunmo does not. "
