@@ -5,6 +5,8 @@ import contextlib
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -297,6 +299,23 @@ async def test_no_tcp_port_is_opened_and_nothing_is_written_to_the_terminal(engi
     await chunks(engine, Chat(messages=user("A secret word: xylophone"), sampling=GREEDY))
     assert capfd.readouterr() == ("", "")
     assert await asyncio.to_thread(listening_ports) == []
+
+
+_LOADED_AND_CLOSED = """
+import sys
+from pathlib import Path
+from yunmo.core.engine import Plan
+from yunmo.engines.llama_cpp.server import Server
+
+for _ in range(10):
+    Server(Path(sys.argv[1]), Plan(engine="llama_cpp", slots=1, threads=1, context_tokens=128)).close()
+"""
+
+
+def test_a_model_that_is_closed_as_soon_as_it_is_loaded_ends():
+    # in a process of its own: one that waits inside llama.cpp cannot be interrupted
+    model = next(smollm2_directory().glob("*.gguf"))
+    subprocess.run([sys.executable, "-c", _LOADED_AND_CLOSED, str(model)], timeout=120, check=True)
 
 
 async def test_closing_ends_what_is_under_way(tmp_path):

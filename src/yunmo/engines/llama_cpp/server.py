@@ -1,5 +1,6 @@
 """The one place that touches llama.cpp: its server inside this process, without a TCP port."""
 
+import contextlib
 import http.client
 import os
 import secrets
@@ -90,6 +91,8 @@ class Server:
 
     def close(self) -> None:
         """Stop and give the memory back; no call may be under way."""
+        with contextlib.suppress(OSError, InvalidRequest):
+            self.busy_slots()  # its loop answers this; a stop that came before the loop has begun would be lost, and waited for without end
         del self._server
         self._room.cleanup()
 
