@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CLIENTS := .clients/.installed
 
-.PHONY: help setup clients demo test check format bench lock reference clean
+.PHONY: help setup clients demo test check format bench peers lock reference clean
 
 help: ## List what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,9 @@ format: $(STAMP) ## Format the code and mend what ruff can mend
 
 bench: $(STAMP) ## Measure; results go to bench/results
 	$(BIN)/python bench/run.py
+
+peers: $(STAMP) ## Measure beside other servers: PEERS="infinity-torch …" LOADS="encoders …" QUICK=1
+	$(BIN)/python bench/compare.py $(PEERS) $(if $(LOADS),--loads $(LOADS)) $(if $(QUICK),--quick)
 
 reference: $(STAMP) ## Write docs/reference from the code
 	$(BIN)/python scripts/reference.py

@@ -52,7 +52,7 @@ def main() -> None:
         derived = next((server.data / "cache" / "derived").glob("*/onnx"))
         url = f"{server.url}/models/{NAME}"
         agreement = _agreement(directory, snippets, asyncio.run(_labels(url, server.headers, snippets)))
-        with program([sys.executable, str(ROOT / "bench/peers/fastapi_pipeline.py"), str(port), str(directory)], peer):
+        with program([sys.executable, str(ROOT / "bench/peers/servers/fastapi_pipeline.py"), str(port), str(directory)], peer):
             for _ in range(options.rounds):
                 rounds["yunmo over HTTP"].append(load(url, options.clients, options.seconds, bodies, server.headers))
                 in_process.append(_in_process(directory, derived, view["plan"], bodies, options.seconds))

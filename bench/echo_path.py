@@ -26,7 +26,7 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as data,
         running_server(Path(data)) as server,
-        program([sys.executable, str(ROOT / "bench/peers/bare_uvicorn.py"), str(port)], bare),
+        program([sys.executable, str(ROOT / "bench/peers/servers/bare_uvicorn.py"), str(port)], bare),
     ):
         server.deploy("echo")
         ways = {"yunmo echo": (f"{server.url}/models/echo", server.headers), "bare uvicorn + msgspec": (bare, {})}

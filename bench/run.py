@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 from harness import RESULTS, ROOT
+from peers import report
 
 BENCHMARKS = ("start", "cold_start", "echo_path", "hub_transfer", "chat_http", "classification_http", "encoder_fidelity")
 PAGE = ROOT / "docs" / "performance.md"
@@ -22,6 +23,11 @@ def main() -> None:
     for name in () if options.report_only else options.names or BENCHMARKS:
         print(f"--- {name}", flush=True)
         subprocess.run([sys.executable, str(ROOT / "bench" / f"{name}.py")], check=True)
+    write_page()
+
+
+def write_page() -> None:
+    """Write the page and its plots from what is kept."""
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page())
     print(f"wrote {PAGE.relative_to(ROOT)}")
@@ -40,7 +46,8 @@ def page() -> str:
         path = RESULTS / f"{name}.json"
         if path.exists():
             parts.append(_section(json.loads(path.read_text())))
-    return "\n".join(parts)
+    parts.append(report.section(RESULTS, PAGE))
+    return "\n".join(part for part in parts if part)
 
 
 def _section(result: dict) -> str:

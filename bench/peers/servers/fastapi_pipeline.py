@@ -1,4 +1,7 @@
-"""What most people write: FastAPI around a transformers pipeline."""
+"""What most people write: FastAPI around transformers pipelines.
+
+python fastapi_pipeline.py PORT CLASSIFIER [EMBEDDER]
+"""
 
 import sys
 
@@ -9,6 +12,7 @@ from transformers import pipeline
 
 app = FastAPI()
 classifier = pipeline("text-classification", model=sys.argv[2])
+embedder = pipeline("feature-extraction", model=sys.argv[3]) if len(sys.argv) > 3 else None
 
 
 class Body(BaseModel):
@@ -20,6 +24,13 @@ class Body(BaseModel):
 @app.post("/")
 def classify(body: Body) -> list[list[dict[str, str | float]]]:
     return [classifier(body.inputs, truncation=True)]
+
+
+@app.post("/embed")
+def embed(body: Body) -> list[float]:
+    tokens = embedder(body.inputs, return_tensors=True, truncation=True)[0]
+    vector = tokens.mean(0)
+    return (vector / vector.norm()).tolist()
 
 
 @app.get("/")

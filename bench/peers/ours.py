@@ -1,0 +1,118 @@
+"""Yunmo as one of the sides: its models are pushed and calibrated once for this code and machine, then it is started like any other."""
+
+import contextlib
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import ROOT, machine
+from peers import models
+from peers.environments import ENVIRONMENTS
+from peers.sides import START_SECONDS, Endpoint, Side
+
+CLASSIFIER, EMBEDDER, CHAT = "bench/classifier", "bench/embedder", "bench/chat"
+CALIBRATION_SECONDS = 120
+_ENDPOINTS = {
+    "classify": Endpoint(f"/models/{CLASSIFIER}", '{"inputs": TEXT}', (0, 0, "label")),
+    "embed": Endpoint("/v1/embeddings", f'{{"model": "{EMBEDDER}", "input": TEXT}}', ("data", 0, "embedding")),
+}
+_WITHOUT = {"without": ["tools", "output_format", "logprobs", "logit_bias"]}
+"""The chats of this benchmark ask for none of these, as a deployment may say."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data directory with models that are deployed, and the plans that calibration chose."""
+
+    kind: str
+    data: Path
+    plans: dict[str, Any]
+
+
+def prepare(kind: str) -> Prepared:
+    """Push, deploy and calibrate the `encoders` or the `chat` model, unless that was done with this very code."""
+    data = ENVIRONMENTS / "yunmo" / kind
+    stamp = data / "prepared.json"
+    code = _code()
+    if stamp.exists():
+        kept = json.loads(stamp.read_text())
+        if kept["code"] == code:
+            return Prepared(kind, data, kept["plans"])
+    shutil.rmtree(data, ignore_errors=True)
+    print(f"yunmo: pushing and calibrating {kind}", flush=True)
+    plans = _pushed(kind, data)
+    stamp.write_text(json.dumps({"code": code, "plans": plans}, indent=2))
+    return Prepared(kind, data, plans)
+
+
+@contextlib.asynccontextmanager
+async def started(prepared: Prepared) -> AsyncIterator[Side]:
+    """Yunmo from the start of its process to its end."""
+    from running import running_server
+
+    began = time.monotonic()
+    with running_server(prepared.data) as server:
+        is_chat = prepared.kind == "chat"
+        side = Side(
+            name="yunmo",
+            port=int(server.url.rsplit(":", 1)[1]),
+            endpoints={} if is_chat else _ENDPOINTS,
+            pid=server.process.pid,
+            headers={"Authorization": f"Bearer {server.key}"},
+            chat_model=CHAT if is_chat else "",
+        )
+        await side.answered_first(began, START_SECONDS)
+        yield side
+
+
+def _pushed(kind: str, data: Path) -> dict[str, Any]:
+    from huggingface_hub import HfApi
+
+    from running import running_server
+
+    sources = {CHAT: models.chat} if kind == "chat" else {CLASSIFIER: models.classifier, EMBEDDER: models.embedder}
+    with running_server(data) as server:
+        hub = HfApi(endpoint=server.url, token=server.key)
+        for name, source in sources.items():
+            hub.create_repo(name)
+            hub.upload_folder(folder_path=str(source()), repo_id=name)
+            server.deploy(name, pinned=True, options=_WITHOUT if name == CHAT else {})
+            _calibrate(server, name)
+        return {name: _figures(server.wait_for(name, "ready", CALIBRATION_SECONDS)["plan"]) for name in sources}
+
+
+def _calibrate(server: Any, name: str) -> None:
+    """Have the plans measured, and wait until the best one serves."""
+    path = f"/admin/deployments/{name.replace('/', '%2F')}"
+    with server.client() as client:
+        client.post(f"{path}/calibration", json={"seconds": CALIBRATION_SECONDS}).raise_for_status()
+        deadline = time.monotonic() + 3 * CALIBRATION_SECONDS
+        while (view := client.get(f"{path}/calibration").raise_for_status().json())["state"] == "running":
+            if time.monotonic() > deadline:
+                raise SystemExit(f"The calibration of {name} does not end: {view['step']}")
+            time.sleep(0.5)
+        if view["state"] != "done":
+            raise SystemExit(f"{name} could not be calibrated: {view['step']}")
+        while time.monotonic() < deadline:
+            plan = client.get(path).raise_for_status().json().get("plan")
+            if plan is not None and plan == view["chosen"]:
+                return
+            time.sleep(0.2)
+        raise SystemExit(f"{name} does not serve with its calibrated plan {view['chosen']}")
+
+
+def _figures(plan: dict[str, Any]) -> dict[str, Any]:
+    return {name: plan[name] for name in ("engine", "precision", "streams", "threads", "slots") if plan.get(name)}
+
+
+def _code() -> str:
+    """Names this code and processor: another one is calibrated anew."""
+    found = hashlib.sha256(machine()["processor"].encode())
+    for path in sorted((ROOT / "src" / "yunmo").rglob("*.py")):
+        found.update(path.read_bytes())
+    return found.hexdigest()
