@@ -1,7 +1,7 @@
 """Yunmo beside other servers: the same models, loads and client, in one session, turn by turn.
 
-Each peer of bench/peers/peers.toml gets its environment, once. In every round both servers are started anew and each window of a load
-is measured on Yunmo, then on the peer. Results are kept per peer and load in bench/results/peers after every round, so that a run that
+Each peer of bench/peers/peers.toml gets its environment, once. In every round both servers are started anew (where a start is measured; or
+else once) and each window of a load is measured on Yunmo, then on the peer. Results are kept per peer and load in bench/results/peers after every round, so that a run that
 was ended goes on where it was; `--again` measures what is there already once more.
 
     python bench/compare.py [PEER …] [--loads LOAD …] [--rounds 3] [--quick] [--prepare] [--again]
@@ -18,6 +18,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -27,7 +28,7 @@ from harness import RESULTS, keep
 from peers import environments, models, ours, sides
 from peers.effort import QUICK, Effort
 from peers.loads import chat, cold_start, encoders, overload
-from peers.results import Result
+from peers.results import Result, busyness
 
 LOADS = {"cold_start": cold_start, "encoders": encoders, "chat": chat, "overload": overload}
 KEPT = RESULTS / "peers"
@@ -51,7 +52,7 @@ def main() -> None:
     if not options.quick and (options.again or not (RESULTS / "limits.json").exists()):
         keep("limits", "python bench/limits.py", limits.measured(seconds=1.0))
     for peer in peers:
-        wanted = [load for load in LOADS if load in environments.TABLE["peers"][peer]["loads"] and load in (options.loads or LOADS)]
+        wanted = _loads(environments.TABLE["peers"][peer], options.loads)
         results = [Result.of(directory, peer, load, effort, is_again=options.again or options.quick) for load in wanted]
         for result in results:
             result.plans = prepared[_kind(peer)].plans
@@ -87,6 +88,12 @@ def _prepare(peers: Sequence[str]) -> dict[str, ours.Prepared]:
     return {kind: ours.prepare(kind) for kind in kinds}
 
 
+def _loads(peer: dict[str, Any], asked: Sequence[str] | None) -> list[str]:
+    """What the peer takes by default, or what it can take of what was asked for."""
+    able = peer["loads"] if asked is None else [*peer["loads"], *peer.get("loads_if_asked", ())]
+    return [load for load in LOADS if load in able and load in (asked or LOADS)]
+
+
 def _kind(peer: str) -> str:
     return "chat" if "chat" in environments.TABLE["peers"][peer] else "encoders"
 
@@ -99,16 +106,26 @@ async def _session(peer: str, results: Sequence[Result], prepared: ours.Prepared
     if reason := environments.missing(environments.TABLE["peers"][peer]["environment"]):
         for result in results:
             result.could_not(reason)
-    while open_results := [result for result in results if not result.is_whole]:
-        print(f"{peer}: round {min(len(result.rounds) for result in open_results) + 1} of {effort.rounds}", flush=True)
-        for result in open_results:
-            result.begin_round()
+    while is_open := [result for result in results if not result.is_whole]:
         try:
+            _begin(peer, is_open, effort)
             async with ours.started(prepared) as our_side, sides.started(peer, LOGS / f"{peer}.log") as their_side:
-                await _round((our_side, their_side), open_results, effort)
+                await _round((our_side, their_side), is_open, effort)
+                is_kept = all(result.load != "cold_start" for result in is_open)
+                while is_kept and (is_open := [result for result in results if not result.is_whole]):
+                    _begin(peer, is_open, effort)
+                    await _round((our_side, their_side), is_open, effort)
         except sides.DidNotStart as error:
-            for result in open_results:
+            for result in is_open:
                 result.could_not(str(error))
+            print(f"  could not: {error}", flush=True)
+
+
+def _begin(peer: str, results: Sequence[Result], effort: Effort) -> None:
+    print(f"{peer}: round {min(len(result.rounds) for result in results) + 1} of {effort.rounds}", flush=True)
+    state = busyness()
+    for result in results:
+        result.begin_round(state)
 
 
 async def _round(both: Sequence[sides.Side], results: Sequence[Result], effort: Effort) -> None:

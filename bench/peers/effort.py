@@ -10,11 +10,11 @@ class Effort:
 
     rounds: int = 3
     encoder_clients: Sequence[int] = (1, 8, 32, 64)
-    encoder_seconds: float = 1.2
+    encoder_seconds: float = 1.0
     chat_clients: Sequence[int] = (1, 8, 16)
-    chat_tokens: int = 48
+    chat_tokens: int = 32
     overload_factors: Sequence[float] = (0.5, 1, 2, 5)
-    overload_seconds: float = 2.0
+    overload_seconds: float = 1.5
 
 
 QUICK = Effort(

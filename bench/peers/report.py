@@ -30,9 +30,8 @@ def section(results: Path, page: Path) -> str:
 
 _INTRODUCTION = """## Beside other servers
 
-`make peers` · the same models, client and loads, in one session: in each round both servers are started anew, and every window is measured
-on Yunmo, then on the peer. Cells are *the peer's figure / Yunmo's figure of the same session*, medians of the rounds; differences under 20 %
-are ties. Yunmo serves with the plan that its calibration chose; the peers as their documentation shows, with batching where they have it.
+`make peers` · the same models, client and loads, in one session: every window is measured on Yunmo, then on the peer, in each round. Cells are *the peer's figure / Yunmo's figure of the same session* (ours ÷ theirs), medians of the rounds; differences
+under 20 % are ties. Yunmo serves with the plan that its calibration chose; the peers as their documentation shows, with batching where they have it.
 """
 
 
@@ -84,17 +83,17 @@ def _encoders(kept: Sequence[Result], limits: dict[str, dict[str, float]]) -> It
         measure = "same label as fp32" if task == "classify" else "smallest cosine with fp32"
         yield f"### {title} over HTTP: requests per second\n"
         yield f"MiniLM-L6, 8 to about 128 tokens, {kept[0]['gflop']['a text']:.2f} useful GFLOP a text (padding is not counted).\n"
-        yield _table(["", *(cell.split(", ")[1] for cell in cells), measure, "best, % of the fp32 peak"], rows)
+        yield _table(["", *(_named(cell.split(", ")[1]) for cell in cells), measure, "best, % of the fp32 peak"], rows)
 
 
 def _chat(kept: Sequence[Result], limits: dict[str, dict[str, float]]) -> Iterator[str]:
     cells = list(dict.fromkeys(cell for result in kept for cell in result["figures"]))
     yield "### Chat over HTTP, streaming: output tokens per second of all clients together\n"
     yield f"SmolLM2-135M-Instruct, {kept[0]['effort']['chat_tokens']} tokens an answer, greedy; all clients ask at the same moment.\n"
-    rows = [[cell, *(_pair(result["figures"], cell, result["peer"], "tokens_per_second") for result in kept)] for cell in cells]
+    rows = [[_named(cell), *(_pair(result["figures"], cell, result["peer"], "tokens_per_second") for result in kept)] for cell in cells]
     yield _table(["", *(result["title"] for result in kept)], rows)
     yield "### Chat: seconds to the first token, median and 95th percentile\n"
-    rows = [[cell, *(_firsts(result, cell) for result in kept)] for cell in cells]
+    rows = [[_named(cell), *(_firsts(result, cell) for result in kept)] for cell in cells]
     yield _table(["", *(result["title"] for result in kept)], rows)
     bandwidth = max((cell["GB/s read"] for cell in limits.values()), default=0)
     alone = next((cell for cell in cells if cell == "short, 1 clients"), None)
@@ -184,6 +183,10 @@ def _percent(gflops: float, limits: dict[str, dict[str, float]]) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def _named(cell: str) -> str:
+    return cell.removesuffix("s") if cell.endswith("1 clients") and not cell.endswith("11 clients") else cell
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

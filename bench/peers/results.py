@@ -22,6 +22,11 @@ _TOLD = ("torch", "transformers", "onnxruntime", "openvino", "sentence-transform
 """Versions that matter beside the peer's own."""
 
 
+def busyness() -> dict[str, float]:
+    """The load average and how much of the processor is in use now."""
+    return {"load_average": machine()["load_before"], "busy_percent": psutil.cpu_percent(interval=0.3)}
+
+
 @dataclass
 class Result:
     """What was measured so far."""
@@ -49,9 +54,8 @@ class Result:
     def is_whole(self) -> bool:
         return bool(self.reason) or len(self.rounds) >= self.effort.rounds
 
-    def begin_round(self) -> None:
-        """Note how busy the machine is before anything is started."""
-        state = {"load_average": machine()["load_before"], "busy_percent": psutil.cpu_percent(interval=0.3)}
+    def begin_round(self, state: dict[str, float]) -> None:
+        """Note how busy the machine was before."""
         self.before = [*self.before[: len(self.rounds)], state]
 
     def add(self, measured: Measured) -> None:

@@ -18,7 +18,7 @@ from peers.sides import Side
 LIMIT_SECONDS = 0.5
 PATIENCE_SECONDS = 2.0
 _CAPACITY_CLIENTS = 32
-_FALLING_BEHIND_SECONDS = 1.0
+_FALLING_BEHIND_SECONDS = 0.75
 _REFUSALS = {429, 503}
 _CALM_SECONDS, _LONGEST_WAIT_SECONDS = 0.25, 30.0
 
@@ -52,7 +52,7 @@ def _poisson(rate: float, seconds: float, seed: str) -> list[float]:
 
 
 def _figures(arrivals: Sequence[Arrival], seconds: float) -> dict[str, float | list[float]]:
-    """Of what was due after the first second: by then a server that falls behind has fallen behind."""
+    """Of what was due after the first moments: by then a server that falls behind has fallen behind."""
     counted = [arrival for arrival in arrivals if arrival.due >= _FALLING_BEHIND_SECONDS]
     good = [arrival.reply.seconds for arrival in counted if arrival.reply.is_ok and arrival.reply.seconds <= LIMIT_SECONDS]
     refused = [arrival.reply.seconds for arrival in counted if arrival.reply.status in _REFUSALS]
