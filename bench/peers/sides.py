@@ -21,6 +21,8 @@ from peers.environments import ENVIRONMENTS, TABLE, python_of
 
 SERVERS = Path(__file__).with_name("servers")
 START_SECONDS = 120
+_HOME = ENVIRONMENTS / "home"
+"""Where the peers keep their own caches."""
 _QUESTION = "How do you do?"
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 
@@ -146,7 +148,14 @@ def end(process: subprocess.Popen[bytes]) -> None:
 def _words(peer: dict[str, Any], port: int, scratch: str) -> dict[str, str]:
     """What the words in braces stand for; a model is made only for the peers that name it."""
     python = python_of(peer["environment"])
-    words = {"python": str(python), "bin": str(python.parent), "servers": str(SERVERS), "port": str(port), "scratch": scratch}
+    words = {
+        "python": str(python),
+        "bin": str(python.parent),
+        "servers": str(SERVERS),
+        "port": str(port),
+        "scratch": scratch,
+        "home": str(_HOME),
+    }
     text = json.dumps(peer)
     for name in ("classifier", "embedder", "classifier_onnx", "embedder_onnx", "chat", "chat_gguf", "chat_openvino"):
         if f"{{{name}}}" in text:
@@ -157,10 +166,9 @@ def _words(peer: dict[str, Any], port: int, scratch: str) -> dict[str, str]:
 def _environment(programs: str, scratch: str) -> dict[str, str]:
     """This process's, without what belongs to our own Python."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("YUNMO_", "PYTHON", "VIRTUAL_ENV"))}
-    home = ENVIRONMENTS / "home"
-    home.mkdir(exist_ok=True)
+    _HOME.mkdir(exist_ok=True)
     path = f"{programs}{os.pathsep}{own.get('PATH', '')}"
-    return own | _OFFLINE | {"PATH": path, "PYTHONPATH": str(SERVERS), "HOME": str(home), "TMPDIR": scratch}
+    return own | _OFFLINE | {"PATH": path, "PYTHONPATH": str(SERVERS), "HOME": str(_HOME), "TMPDIR": scratch}
 
 
 def _side(name: str, peer: dict[str, Any], port: int, pid: int, words: dict[str, str]) -> Side:

@@ -31,6 +31,8 @@ async def measure(sides: Sequence[Side], effort: Effort, round_number: int) -> M
     for side in able:
         replies, took = await closed_loop(side.port, side.requests("classify", texts), _CAPACITY_CLIENTS, effort.overload_seconds)
         capacities[side.name] = sum(reply.is_ok for reply in replies) / took
+        if not capacities[side.name]:
+            raise RuntimeError(f"{side.name} answers none of {len(replies)} requests; the last with {replies[-1].status}")
     found: Measured = {}
     for factor in effort.overload_factors:
         cell = found.setdefault(f"x{factor:g}", {})
