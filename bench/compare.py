@@ -56,7 +56,10 @@ def main() -> None:
         results = [Result.of(directory, peer, load, effort, is_again=options.again or options.quick) for load in wanted]
         for result in results:
             result.plans = prepared[_kind(peer)].plans
-        uvloop.run(_session(peer, results, prepared[_kind(peer)], effort))
+        try:
+            uvloop.run(_session(peer, results, prepared[_kind(peer)], effort))
+        except asyncio.CancelledError:
+            sys.exit(f"ended in {peer}; the same command goes on from the rounds that are kept")
     if not options.quick:
         run.write_page()
 

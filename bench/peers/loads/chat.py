@@ -16,6 +16,8 @@ from peers.sides import Side
 
 PROMPT_TOKENS, PREFIX_TOKENS = 128, 512
 SHAPES = ("short", f"{PROMPT_TOKENS} tokens", "shared prefix")
+_TOO_SLOW_SECONDS = 20.0
+"""After a window of this length, more clients are not tried with this kind of prompt."""
 _ALONE_REQUESTS = 3
 """One client asks several times in a window, or a window would be a fraction of a second."""
 
@@ -26,14 +28,17 @@ async def measure(sides: Sequence[Side], effort: Effort, round_number: int) -> M
     for shape in SHAPES:
         for side in sides:
             await _window(side, [_prompt(shape, "warm", number) for number in range(2)], 2, effort.chat_tokens)
+        slowest = 0.0
         for clients in effort.chat_clients:
-            if clients > min(side.most_chat_clients for side in sides):
+            if clients > min(side.most_chat_clients for side in sides) or slowest > _TOO_SLOW_SECONDS:
                 continue
             requests = clients if clients > 1 else _ALONE_REQUESTS
             prompts = [_prompt(shape, f"{round_number} {clients}", number) for number in range(requests)]
             cell = found.setdefault(f"{shape}, {clients} clients", {})
             for side in sides:
+                began = time.perf_counter()
                 cell[side.name] = await _window(side, prompts, clients, effort.chat_tokens)
+                slowest = max(slowest, time.perf_counter() - began)
     return found
 
 
