@@ -10,6 +10,9 @@ import httptools
 REFUSED = 0
 """The status of a request whose connection failed or broke."""
 
+PATIENCE_SECONDS = 120.0
+"""A server that never answers costs a figure, not the run."""
+
 Observe = Callable[[bytes], None]
 
 
@@ -41,7 +44,10 @@ class Connection(asyncio.Protocol):
         began = time.perf_counter()
         is_reused = self._transport is not None
         status = await self._exchange(request, observe)
-        if status == REFUSED and is_reused and not self._has_begun:  # the server had closed a kept connection: what any client tries again
+        is_at_once = time.perf_counter() - began < 1
+        if (
+            status == REFUSED and is_reused and is_at_once and not self._has_begun
+        ):  # the server had closed a kept connection: what any client tries again
             status = await self._exchange(request, observe)
         return Reply(status, b"".join(self._parts), time.perf_counter() - began)
 
@@ -56,7 +62,12 @@ class Connection(asyncio.Protocol):
         self._answered = loop.create_future()
         self._parser = httptools.HttpResponseParser(self)
         self._transport.write(request)
-        return await self._answered
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await self._answered
+        except TimeoutError:
+            self.close()
+            return REFUSED
 
     def close(self) -> None:
         if self._transport is not None:

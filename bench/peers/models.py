@@ -126,7 +126,7 @@ def _onnx(directory: Path, task: str) -> Path:
     made = CACHE / "onnx" / directory.name
     if not (made / "model.onnx").exists():
         program = python_of("infinity").with_name("optimum-cli")
-        command = [str(program), "export", "onnx", "--model", str(directory), "--task", task, str(made)]
+        command = [str(program), "export", "onnx", "--model", str(directory), "--library", "transformers", "--task", task, str(made)]
         done = subprocess.run(command, check=False, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": ""})
         if done.returncode:
             raise RuntimeError(f"optimum-cli did not export {directory.name}: {done.stderr[-300:]}")
