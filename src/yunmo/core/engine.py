@@ -88,7 +88,8 @@ class Offer:
     `alternatives` are other ways in which this engine could run the model; calibration may find one of them faster.
     `is_fallback` marks the general engine's behind a dedicated one's: it serves if that one's does not come up.
     `lacks` names what other engines do of these tasks and this one refuses ("tools", "seed" …): such an offer is only
-    taken where the deployment does without them or asks for the engine.
+    taken where the deployment does without them or asks for the engine. `keeps_prompts` says that what the engine has read
+    of a prompt spares another one with the same beginning the work: requests then go where their beginning was read.
     """
 
     engine: str
@@ -102,6 +103,7 @@ class Offer:
     alternatives: tuple["Offer", ...] = ()
     is_fallback: bool = False
     lacks: tuple[str, ...] = ()
+    keeps_prompts: bool = False
 
 
 Progress = Callable[[str, float], None]

@@ -1,5 +1,9 @@
 """Hands a deployment's requests to its replicas: a bounded queue, least outstanding work first, retries after a crash.
 
+Where engines keep the prompts that they read, a request goes to the replica that has read most of its prompt, within
+bounds: no slot stays free while a request waits, that replica has at most half its slots more in work than the idlest,
+and nobody who waits is overtaken more than once per slot, which is about the time of one request.
+
 A request whose replica died before its first chunk is tried again. Those in flight at a crash are *suspects*: each is
 tried again alone on an idle replica; one that kills a second replica is poison. So one bad request costs at most two
 replica lives, and its bystanders all get their answers.
@@ -10,6 +14,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol
 
 import msgspec
@@ -19,10 +24,14 @@ from yunmo.core.errors import EngineFailed, Overloaded, PoisonRequest, YunmoErro
 from yunmo.core.tasks import Output, Request
 from yunmo.core.usage import Usage
 from yunmo.runtime.link import Worker
+from yunmo.serving.prefixes import Prefixes, prefix_of
 
 _POISON_SECONDS = 600.0
 _POISON_KEPT = 1000
 _SMOOTHING = 0.1
+_LOOKED_AT = 16
+"""Waiting requests among which one is chosen for a slot that comes free."""
+
 _log = structlog.get_logger()
 
 
@@ -36,11 +45,12 @@ class Sink(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Seat:
-    """A worker with its number of slots."""
+    """A worker with its number of slots, and what it keeps of prompts if its engine does."""
 
     worker: Worker
     slots: int
     revision: str
+    prefixes: Prefixes | None = None
     is_draining: bool = False
     has_suspect: bool = False
     flights: "set[Flight]" = field(default_factory=set)
@@ -48,6 +58,10 @@ class Seat:
     @property
     def free(self) -> int:
         return 0 if self.is_draining or self.has_suspect else self.slots - len(self.flights)
+
+    def has_read(self, flight: "Flight") -> int:
+        """How many pieces of the request's prompt are in the replica's cache."""
+        return 0 if self.prefixes is None else self.prefixes.known(flight.prefix)
 
 
 @dataclass(slots=True, eq=False)
@@ -63,8 +77,17 @@ class Flight:
     is_suspect: bool = False
     is_cancelled: bool = False
     has_started: bool = False
+    overtaken: int = 0
     since: float = 0.0
     usage: Usage = field(default_factory=Usage)
+    _prefix: tuple[int, ...] | None = None
+
+    @property
+    def prefix(self) -> tuple[int, ...]:
+        """The fingerprint of the request's prompt, made when it is first asked for."""
+        if self._prefix is None:
+            self._prefix = prefix_of(self.request)
+        return self._prefix
 
     def spent(self, usage: Usage) -> None:
         self.usage = usage
@@ -115,9 +138,9 @@ class Router:
             raise PoisonRequest("This request crashed its model twice a short while ago and is not tried again.")
         flight = Flight(self, request, sink)
         if not self._queue and not self._suspects:
-            seat = self._best_seat()
+            seat = self._idlest()
             if seat is not None:
-                self._board(flight, seat)
+                self._board(flight, seat if seat.prefixes is None else self._nearest(flight, seat))
                 return flight
         if self.waiting >= self._queue_limit:
             raise Overloaded(
@@ -206,17 +229,47 @@ class Router:
             reserved.has_suspect = True
             self._board(self._suspects.popleft(), reserved)
         while self._queue:
-            best = self._best_seat(other_than=reserved)
-            if best is None:
+            idlest = self._idlest(other_than=reserved)
+            if idlest is None:
                 break
-            self._board(self._queue.popleft(), best)
+            if idlest.prefixes is None:
+                self._board(self._queue.popleft(), idlest)
+            else:
+                flight = self._next_for(idlest)
+                self._board(flight, self._nearest(flight, idlest, other_than=reserved))
 
-    def _best_seat(self, other_than: Seat | None = None) -> Seat | None:
+    def _idlest(self, other_than: Seat | None = None) -> Seat | None:
+        """The seat with the most room, if there is any."""
         best: Seat | None = None
         for seat in self.seats:
             if seat is not other_than and seat.free > 0 and (best is None or seat.free > best.free):
                 best = seat
         return best
+
+    def _nearest(self, flight: Flight, idlest: Seat, other_than: Seat | None = None) -> Seat:
+        """The seat with room that has read most of the prompt, unless it is much busier than the idlest."""
+        if len(self.seats) < 2:
+            return idlest
+        nearest, best = idlest, (idlest.has_read(flight), idlest.free)
+        for seat in self.seats:
+            if seat is not other_than and seat.free > 0 and len(seat.flights) - len(idlest.flights) <= seat.slots // 2:
+                near = (seat.has_read(flight), seat.free)
+                if near > best:
+                    nearest, best = seat, near
+        return nearest
+
+    def _next_for(self, seat: Seat) -> Flight:
+        """Take from the queue who gains most by this seat: the first, unless one behind it has its prompt here."""
+        if len(self.seats) < 2 or self._queue[0].overtaken >= sum(each.slots for each in self.seats):
+            return self._queue.popleft()
+        others = [other for other in self.seats if other is not seat and not other.is_draining]
+        waiting = list(islice(self._queue, _LOOKED_AT))
+        gains = [seat.has_read(flight) - max((other.has_read(flight) for other in others), default=0) for flight in waiting]
+        chosen = gains.index(max(gains))
+        for flight in waiting[:chosen]:
+            flight.overtaken += 1
+        del self._queue[chosen]
+        return waiting[chosen]
 
     def _board(self, flight: Flight, seat: Seat) -> None:
         flight.number = seat.worker.submit(flight.request, flight)
@@ -224,6 +277,8 @@ class Router:
         flight.attempts += 1
         flight.since = time.monotonic()
         seat.flights.add(flight)
+        if seat.prefixes is not None and len(self.seats) > 1:
+            seat.prefixes.add(flight.prefix)
 
     def _after_crash(self, flight: Flight, *, is_guilty: bool, makes_suspects: bool) -> None:
         if flight.is_cancelled:

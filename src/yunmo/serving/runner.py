@@ -14,6 +14,7 @@ from yunmo.runtime.link import WorkerSpec
 from yunmo.runtime.placement.placement import Placed
 from yunmo.serving.ending import log_tail, unless
 from yunmo.serving.memory import Claim
+from yunmo.serving.prefixes import prefixes_of
 from yunmo.serving.retries import Retries
 from yunmo.serving.router import Router, Seat
 from yunmo.serving.specification import DeploymentSpec, DeploymentView, ReplicaView, State, public_reason
@@ -275,7 +276,7 @@ class Runner:
 
     def _admit(self, placed: Placed, claim: Claim, offer: Offer, revision: str) -> Seat:
         assert self._group is not None
-        seat = Seat(placed.worker, offer.plan.slots, revision)
+        seat = Seat(placed.worker, offer.plan.slots, revision, prefixes_of(offer))
         watch = self._group.create_task(self._watch(seat))
         self._replicas[seat] = _Replica(seat, placed, claim, watch, offer)
         self._retries.succeeded()

@@ -101,6 +101,7 @@ def _offer_gguf(model: ModelDescription, chosen: ChosenGguf, hardware: Hardware)
         files=chosen.shards,
         missing=_missing("xllamacpp"),
         problem=_RERANKER_PROBLEM if pooling == _RERANK_POOLING else None,
+        keeps_prompts=not embeds,
     )
     own = chosen.quantisation or _FILE_TYPES.get(metadata_value(model.gguf, "file_type"), "")
     if embeds or own not in _BITS:
@@ -141,6 +142,7 @@ def _offer_converted(model: ModelDescription, hardware: Hardware) -> Offer | Non
         preference=_CONVERTED_PREFERENCE,
         files=tuple(path for path in (*_READ, *weights) if path in model.files),
         missing=_missing("xllamacpp", "gguf", "tokenizers"),
+        keeps_prompts=True,
     )
     return replace(offer, alternatives=tuple(_alternatives(offer, metadata, sizes, hardware)))
 

@@ -63,6 +63,7 @@ class OpenVinoGenAiKind:
             files=(*weights, *(path for path in model.files if "/" not in path and path.endswith((".json", ".jinja")))),
             missing=None if find_spec("openvino_genai") else "OpenVINO GenAI is not installed: pip install 'yunmo[openvino]'",
             lacks=LACKS,
+            keeps_prompts=True,
         )
 
     def check(self, plan: Plan) -> None:
