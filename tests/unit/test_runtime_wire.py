@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yunmo.core.engine import Plan
+from yunmo.core.engine import Adapter, Plan
 from yunmo.core.tasks import Chat, Classify, Label, Labels, Message, TextDelta
 from yunmo.core.usage import Usage
 from yunmo.runtime.wire import FRAME_LIMIT_BYTES, Cancel, Chunk, Failed, Final, FromWorker, Load, Ping, Submit, ToWorker, Wire
@@ -39,6 +39,7 @@ async def test_every_kind_of_message_arrives_as_it_was_sent():
     ends = await _Ends().open()
     down = [
         Load(1, "echo", "/model", "/derived", Plan(engine="echo", options={"delay_seconds": 0.5})),
+        Load(1, "echo", "/model", "/derived", Plan(engine="echo"), (Adapter("one", "/one"),)),
         Submit(1, Classify(texts=("good", ("a", "pair")))),
         Submit(2, Chat(messages=(Message("user", "你好"),))),
         Cancel(2),

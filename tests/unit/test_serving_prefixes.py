@@ -3,6 +3,7 @@
 import random
 from collections import Counter, deque
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -88,6 +89,11 @@ def test_chats_that_begin_alike_have_fingerprints_that_begin_alike():
 def test_what_comes_before_a_text_is_part_of_its_fingerprint():
     with_tools = Chat(messages=_chat(RULES["acme"]).messages, tools=(Tool("search", "Finds things."),))
     assert set(prefix_of(with_tools)).isdisjoint(prefix_of(_chat(RULES["acme"])))
+
+
+def test_the_adapter_is_part_of_the_fingerprint():
+    request = _chat(RULES["acme"])
+    assert set(prefix_of(request)).isdisjoint(prefix_of(msgspec.structs.replace(request, adapter="one")))
 
 
 def test_prompts_of_text_and_of_tokens_have_fingerprints_and_short_ones_and_other_tasks_none():

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yunmo.core.errors import EngineFailed, Overloaded, PoisonRequest
-from yunmo.core.tasks import Classify, Label, Labels
+from yunmo.core.tasks import Classify, Generate, Label, Labels
 from yunmo.core.usage import Usage
 from yunmo.serving.router import Router, Seat
 
@@ -205,3 +205,45 @@ def test_everyone_who_waits_is_told_when_no_replica_will_come():
         router.submit(_request("x"), sink)
     router.fail_waiting(EngineFailed("no"))
     assert all(isinstance(sink.ends[0][1], EngineFailed) for sink in sinks)
+
+
+def _adapted(adapter, text="x"):
+    return Generate(prompt=text, adapter=adapter)
+
+
+def _seat(*adapters, slots=2):
+    return Seat(_Worker(), slots, "r1", adapters=frozenset(adapters))
+
+
+def test_a_request_for_an_adapter_is_held_until_every_replica_has_it_and_holds_up_nobody():
+    router = Router("test", 10)
+    old, new = _seat(), _seat("one")
+    router.seat(old)
+    held = router.submit_adapted(_adapted("one"), _Sink())
+    other = router.submit(_request("other"), _Sink())
+    assert (held.seat, other.seat, router.waiting) == (None, old, 1)
+    router.seat(new)
+    assert held.seat is None, "the old replica may still be chosen"
+    router.drain(old)
+    assert held.seat is new
+    assert router.submit_adapted(_adapted("one"), _Sink()).seat is new
+    assert router.submit_adapted(_adapted("two"), _Sink()).seat is None
+
+
+def test_a_held_request_counts_as_waiting_is_cancelled_once_and_fails_when_no_replica_will_have_its_adapter():
+    router = Router("test", 3)
+    router.seat(_seat())
+    one, two, three = (_Sink() for _ in range(3))
+    first = router.submit_adapted(_adapted("one"), one)
+    router.submit_adapted(_adapted("two"), two)
+    router.submit_adapted(_adapted("three"), three)
+    with pytest.raises(Overloaded):
+        router.submit_adapted(_adapted("two"), _Sink())
+    router.cancel(first)
+    router.cancel(first)
+    assert [len(sink.ends) for sink in (one, two, three)] == [1, 0, 0]
+    router.fail_held(EngineFailed("no"), "two")
+    assert isinstance(two.ends[0][1], EngineFailed)
+    router.fail_waiting(EngineFailed("no"))
+    assert [len(sink.ends) for sink in (one, two, three)] == [1, 1, 1]
+    assert router.waiting == 0

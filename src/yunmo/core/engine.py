@@ -90,6 +90,7 @@ class Offer:
     `lacks` names what other engines do of these tasks and this one refuses ("tools", "seed" …): such an offer is only
     taken where the deployment does without them or asks for the engine. `keeps_prompts` says that what the engine has read
     of a prompt spares another one with the same beginning the work: requests then go where their beginning was read.
+    `takes_adapters` says that the kind is an AdaptedKind for this model.
     """
 
     engine: str
@@ -104,6 +105,7 @@ class Offer:
     is_fallback: bool = False
     lacks: tuple[str, ...] = ()
     keeps_prompts: bool = False
+    takes_adapters: bool = False
 
 
 Progress = Callable[[str, float], None]
@@ -191,6 +193,22 @@ class EngineKind(Protocol):
 
     def load(self, directory: Path, derived: Path, plan: Plan, progress: Progress) -> Engine | BatchEngine:
         """Load the model laid out in `directory` (read-only). `derived` keeps what was made of it (exports) between starts."""
+        ...
+
+
+class Adapter(msgspec.Struct, frozen=True):
+    """A LoRA adapter, laid out in `directory`, that requests name."""
+
+    name: str
+    directory: str
+
+
+@runtime_checkable
+class AdaptedKind(Protocol):
+    """A kind that also runs a model with adapters beside it: a chat or generation that names one is answered with it, all others without."""
+
+    def load_adapted(self, directory: Path, derived: Path, plan: Plan, progress: Progress, adapters: Sequence[Adapter]) -> Engine:
+        """Load the model with adapters beside it. One that cannot be used fails its own requests, never the others'."""
         ...
 
 

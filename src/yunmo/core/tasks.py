@@ -102,7 +102,7 @@ class OutputFormat(msgspec.Struct, frozen=True):
 
 
 class Generate(Request, frozen=True, tag="generate"):
-    """Continue a prompt (text, or token ids) `choices` times."""
+    """Continue a prompt (text, or token ids) `choices` times, with the loaded adapter of this name if there is one."""
 
     prompt: str | tuple[int, ...]
     sampling: Sampling = Sampling()
@@ -111,6 +111,7 @@ class Generate(Request, frozen=True, tag="generate"):
     echo: bool = False
     output_format: OutputFormat | None = None
     truncate_prompt_tokens: int | None = None
+    adapter: str | None = None
 
 
 class ToolCall(msgspec.Struct, frozen=True):
@@ -148,7 +149,10 @@ class Tool(msgspec.Struct, frozen=True):
 
 
 class Chat(Request, frozen=True, tag="chat"):
-    """Answer a conversation `choices` times. `tool_choice` is auto, none, required, or a tool's name."""
+    """Answer a conversation `choices` times, with the loaded adapter of this name if there is one.
+
+    `tool_choice` is auto, none, required, or a tool's name.
+    """
 
     messages: tuple[Message, ...]
     tools: tuple[Tool, ...] = ()
@@ -158,6 +162,7 @@ class Chat(Request, frozen=True, tag="chat"):
     choices: int = 1
     top_logprobs: int | None = None
     output_format: OutputFormat | None = None
+    adapter: str | None = None
 
 
 class Summarize(Request, frozen=True, tag="summarize"):

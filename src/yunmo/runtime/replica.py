@@ -11,9 +11,9 @@ import structlog
 
 import yunmo
 from yunmo.core import plugins
-from yunmo.core.engine import BatchEngine, Engine
+from yunmo.core.engine import AdaptedKind, BatchEngine, Engine
 from yunmo.core.errors import EngineFailed, Unavailable, Unsupported, YunmoError
-from yunmo.core.tasks import Request, task_name
+from yunmo.core.tasks import Chat, Generate, Request, task_name
 from yunmo.core.usage import Usage
 from yunmo.runtime.batching import Batched
 from yunmo.runtime.wire import (
@@ -44,6 +44,7 @@ class Replica:
         self.wire = Wire.of_worker(self._received, self._closed)
         self._loop = asyncio.get_running_loop()
         self._engine: Engine | Batched | None = None
+        self._adapters: frozenset[str] = frozenset()
         self._working: dict[int, asyncio.Task[None]] = {}
         self._ended = asyncio.Event()
         self._process = psutil.Process()
@@ -85,8 +86,8 @@ class Replica:
             )
             return
         try:
-            kind = plugins.engines()[load.engine]
-            loaded = await asyncio.to_thread(kind.load, Path(load.directory), Path(load.derived), load.plan, self._progress)
+            loaded = await asyncio.to_thread(self._loaded, load)
+            self._adapters = frozenset(adapter.name for adapter in load.adapters)
             self._engine = Batched(loaded, load.plan) if isinstance(loaded, BatchEngine) else loaded
         except YunmoError as error:
             self._refuse(error)
@@ -99,6 +100,15 @@ class Replica:
 
     def _resident_bytes(self) -> int:
         return int(self._process.memory_info().rss)
+
+    def _loaded(self, load: Load) -> Engine | BatchEngine:
+        kind = plugins.engines()[load.engine]
+        directory, derived = Path(load.directory), Path(load.derived)
+        if not load.adapters:
+            return kind.load(directory, derived, load.plan, self._progress)
+        if not isinstance(kind, AdaptedKind):
+            raise Unsupported(f"The engine {load.engine} takes no adapters.")
+        return kind.load_adapted(directory, derived, load.plan, self._progress, load.adapters)
 
     def _progress(self, step: str, share: float) -> None:
         self._loop.call_soon_threadsafe(self.wire.send, Loading(step, share))
@@ -115,6 +125,8 @@ class Replica:
                 raise EngineFailed("A request came before the model was loaded.")
             if task_name(request) not in engine.tasks:
                 raise Unsupported(f"This model does not do '{task_name(request)}'; it does: {', '.join(engine.tasks)}.")
+            if isinstance(request, Chat | Generate) and request.adapter is not None and request.adapter not in self._adapters:
+                raise Unavailable("The adapter is not loaded beside its base any more; ask again.", retry_after_seconds=1)
             if isinstance(engine, Batched):
                 await self._answer_whole(number, engine, request)
                 return

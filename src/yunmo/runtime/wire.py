@@ -10,7 +10,7 @@ from typing import cast
 
 import msgspec
 
-from yunmo.core.engine import Plan
+from yunmo.core.engine import Adapter, Plan
 from yunmo.core.tasks import AnyOutput, AnyRequest
 from yunmo.core.usage import Usage
 
@@ -31,6 +31,7 @@ class Load(_Message, frozen=True, tag=1):
     directory: str
     derived: str
     plan: Plan
+    adapters: tuple[Adapter, ...] = ()
 
 
 class Submit(_Message, frozen=True, tag=2):

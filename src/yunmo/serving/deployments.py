@@ -1,7 +1,6 @@
 """Deployments: create, list, change, delete; automatic ones at a model's first request; following branches."""
 
 import asyncio
-import dataclasses
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,24 +8,24 @@ from typing import Any
 import structlog
 
 from yunmo.core.engine import ModelDescription, Offer
-from yunmo.core.errors import InvalidRequest, ModelNotFound, NotFound, RepositoryNotFound, RevisionNotFound, YunmoError
-from yunmo.core.identity import Limits, Principal
+from yunmo.core.errors import Conflict, InvalidRequest, ModelNotFound, NotFound, RepositoryNotFound, RevisionNotFound, YunmoError
+from yunmo.core.identity import Principal
 from yunmo.hub.models import Models as HubModels
 from yunmo.hub.models import RevisionRef
-from yunmo.serving.calibration.calibrations import aim_of
+from yunmo.serving.adapters import BASE, AdapterRunner, find_base, is_adapter, with_base
 from yunmo.serving.calibration.report import CalibrationView
-from yunmo.serving.following import followed, kept
+from yunmo.serving.ending import log_end
+from yunmo.serving.following import automatic, followed, kept
 from yunmo.serving.laid_out import LaidOut
-from yunmo.serving.names import NAME, check_name, is_of_the_owner, owner
+from yunmo.serving.names import check_name, is_of_the_owner, is_the_owners, owner
 from yunmo.serving.offers import AIM
 from yunmo.serving.runner import Runner
 from yunmo.serving.source import ECHO_REVISION
 from yunmo.serving.specification import ECHO, DeploymentSpec, DeploymentView
 from yunmo.serving.store import DeploymentStore
+from yunmo.serving.wishes import check_wish
 from yunmo.serving.world import World
-from yunmo.storage.tables import now
 
-_SWEEP_SECONDS = 3600.0
 _log = structlog.get_logger()
 
 
@@ -63,7 +62,7 @@ class Deployments:
         Raises Forbidden and Conflict for a name that is another's, and the reason why the model cannot be served (format, engine,
         memory), before anything is kept.
         """
-        self._check(principal, wanted)
+        check_wish(principal, wanted)
         async with self._deploying:
             existing = self._runners.get(wanted.name)
             if not principal.is_admin:
@@ -73,11 +72,17 @@ class Deployments:
                 spec = await self._resolve(
                     principal, kept(existing.spec, wanted, keeping, is_same_model=spec.repository == existing.spec.repository)
                 )
-            self._check_fit(spec, await self._world.models.describe(spec))
+            spec = await self._fitting(spec)
+            if existing is not None and isinstance(existing, AdapterRunner) != (BASE in spec.options):
+                raise Conflict(
+                    f"'{spec.name}' is the name of {'an adapter' if BASE not in spec.options else 'a whole model'}: undeploy that first."
+                )
+            base = await self._base_of(spec)
             await self._store.save(spec)
             runner = self._start(spec) if existing is None else existing
             if existing is not None:
                 existing.change(spec)
+            _attach(runner, base)
         runner.wake()
         return runner.view()
 
@@ -85,13 +90,15 @@ class Deployments:
         """Change a deployment's replicas, revision, pinning, options or limits."""
         runner = self._owned(principal, name)
         spec = replace(runner.spec, **changes)
-        self._check(principal, spec)
+        check_wish(principal, spec)
         spec = await self._resolve(principal, spec) if "branch" in changes or "revision" in changes else spec
-        self._check_fit(spec, await self._world.models.describe(spec))
+        spec = await self._fitting(spec)
         async with self._deploying:
             runner = self._owned(principal, name)
+            base = await self._base_of(spec)
             await self._store.save(spec)
             runner.change(spec)
+            _attach(runner, base)
         return runner.view()
 
     async def delete(self, principal: Principal, name: str) -> None:
@@ -113,12 +120,7 @@ class Deployments:
 
     def log(self, principal: Principal, name: str, tail_bytes: int) -> str:
         """The end of what the deployment's workers printed."""
-        path = self._owned(principal, name).log_path()
-        if not path.exists():
-            return ""
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - tail_bytes))
-            return file.read().decode(errors="replace")
+        return log_end(self._owned(principal, name).log_path(), tail_bytes)
 
     def calibration(self, principal: Principal, name: str) -> CalibrationView:
         """What was measured of a deployment's plans, and what is being measured."""
@@ -129,6 +131,8 @@ class Deployments:
         if name not in self._runners:
             name = (await self.find_or_deploy(principal, name)).spec.name
         runner = self._owned(principal, name)
+        if isinstance(runner, AdapterRunner):
+            raise InvalidRequest(f"'{name}' is an adapter and runs by its base's plan. Calibrate its base, {runner.spec.options[BASE]}.")
         if aim is not None and aim != runner.spec.options.get(AIM):
             await self.change(principal, name, {"options": {**runner.spec.options, AIM: aim}})
         description = await self._world.models.describe(runner.spec)
@@ -147,38 +151,42 @@ class Deployments:
         """Private models are seen by the projects that deployed and that own them, and by the admin only."""
         return not spec.is_private or principal.is_admin or principal.project in {spec.project, owner(spec)}
 
-    async def check_access(self, principal: Principal, spec: DeploymentSpec) -> None:
-        """Raise Gated where the model's owner has not let the caller's project in, RepositoryNotFound where it is gone."""
-        await self._models.find(principal, spec.repository, spec.revision)
+    async def check_access(self, principal: Principal, runner: Runner) -> None:
+        """Raise Gated where the model's owner has not let the caller's project in, RepositoryNotFound where it is gone.
+
+        An adapter is no way to a base that is closed to the caller.
+        """
+        await self._models.find(principal, runner.spec.repository, runner.spec.revision)
+        if isinstance(runner, AdapterRunner):
+            if not runner.is_attached:
+                async with self._deploying:
+                    _attach(runner, await self._base_of(runner.spec))
+            if runner.base is not None:
+                await self._models.find(principal, runner.base.spec.repository, runner.base.spec.revision)
 
     async def find_or_deploy(self, principal: Principal, model: str) -> Runner:
         """The runner behind a repository's name, bare name, alias or `name@revision`, deployed now if need be."""
         name, _, revision = model.partition("@")
         ref = await self._models.find(principal, name, revision or "main")
-        canonical = f"{ref.repository}@{ref.commit}" if revision else ref.repository
         async with self._deploying:
-            runner = self._runners.get(canonical) or self._by_repository(ref, is_pinned_revision=bool(revision))
-            if runner is not None:
-                return runner
-            if not self._auto_deploy:
-                raise ModelNotFound(
-                    f"'{model}' is in the hub but not deployed. Deploy it with 'yunmo deploy {ref.repository}'.", param="model"
-                )
-            spec = DeploymentSpec(
-                name=canonical,
-                project=ref.project,
-                repository=ref.repository,
-                revision=ref.commit,
-                created=now(),
-                branch=None if revision else "main",
-                is_private=ref.is_private,
-                is_gated=ref.is_gated,
-                is_automatic=True,
-            )
-            description = await self._world.models.describe(spec)
-            self._check_fit(spec, description)
-            await self._store.save(spec)
-            return self._start(spec)
+            return await self._deployed(ref, model)
+
+    async def _deployed(self, ref: RevisionRef, model: str) -> Runner:
+        """The runner of what `model` was found to be, made now if there is none. Hold the lock."""
+        is_pinned_revision = "@" in model
+        canonical = f"{ref.repository}@{ref.commit}" if is_pinned_revision else ref.repository
+        of_the_owner = (each for each in self._runners.values() if is_the_owners(each.spec, ref, is_pinned=is_pinned_revision))
+        runner = self._runners.get(canonical) or next(of_the_owner, None)
+        if runner is not None:
+            return runner
+        if not self._auto_deploy:
+            raise ModelNotFound(f"'{model}' is in the hub but not deployed. Deploy it with 'yunmo deploy {ref.repository}'.", param="model")
+        spec = await self._fitting(automatic(ref, canonical))
+        base = await self._base_of(spec)
+        await self._store.save(spec)
+        runner = self._start(spec)
+        _attach(runner, base)
+        return runner
 
     @property
     def writes(self) -> int:
@@ -194,6 +202,8 @@ class Deployments:
 
     async def look_at(self, runner: Runner) -> None:
         """Find out what the runner's model can do, without loading it. Raises the reason why it cannot be served."""
+        if isinstance(runner, AdapterRunner):
+            runner = runner.base or runner
         self._check_fit(replace(runner.spec, replicas=1), await self._world.models.describe(runner.spec))
         self._prefill(runner)
 
@@ -204,6 +214,15 @@ class Deployments:
         for spec in await self._store.every():
             self._start(spec)
         await self._catch_up_all()
+        for runner in self.runners():
+            await self._attach_again(runner)
+
+    async def _attach_again(self, runner: Runner) -> None:
+        try:
+            async with self._deploying:
+                _attach(runner, await self._base_of(runner.spec))
+        except YunmoError as error:  # its own calls are told, and try again
+            _log.warning("adapter_without_base", deployment=runner.spec.name, error=error.message)
 
     async def run(self) -> None:
         """Bring up what is deployed, and keep it up until cancelled."""
@@ -211,7 +230,7 @@ class Deployments:
             self._group = group
             for runner in self._runners.values():
                 group.create_task(self._live(runner))
-            group.create_task(self._tidy())
+            group.create_task(self._laid_out.tidy(self._wanted_revisions))
             await self._follow()
 
     async def close(self) -> None:
@@ -232,15 +251,10 @@ class Deployments:
 
     async def sweep(self) -> int:
         """Remove from the cache what no deployment has wanted for long; how many folders went."""
-        return await self._laid_out.sweep(lambda: {revision for runner in self._runners.values() for revision in runner.revisions()})
+        return await self._laid_out.sweep(self._wanted_revisions)
 
-    async def _tidy(self) -> None:
-        while True:
-            try:
-                await self.sweep()
-            except OSError as error:
-                _log.warning("cache_not_swept", error=str(error))
-            await asyncio.sleep(_SWEEP_SECONDS)
+    def _wanted_revisions(self) -> set[str]:
+        return {revision for runner in self._runners.values() for revision in runner.revisions()}
 
     async def _catch_up(self, runner: Runner) -> None:
         """Serve what the deployment's branch names by now, as its repository is called and guarded by now."""
@@ -293,7 +307,7 @@ class Deployments:
             self._group.create_task(runner.end())
 
     def _start(self, spec: DeploymentSpec) -> Runner:
-        runner = Runner(spec, self._world)
+        runner = AdapterRunner(spec, self._world) if BASE in spec.options else Runner(spec, self._world)
         self._runners[spec.name] = runner
         self._prefill(runner)
         if self._group is not None:
@@ -314,21 +328,23 @@ class Deployments:
 
     # ------------------------------------------------------------ checks
 
-    def _check(self, principal: Principal, spec: DeploymentSpec) -> None:
-        principal.require("write")
-        if not principal.is_admin and spec.project != principal.project:
-            raise NotFound(f"There is no deployment '{spec.name}' in your project.")
-        if not NAME.fullmatch(spec.name):
-            raise InvalidRequest(
-                f"'{spec.name}' cannot be a deployment's name: use letters, digits, '.', '_', '-', at most one '/'.", param="name"
-            )
-        if not 1 <= spec.replicas <= 64:
-            raise InvalidRequest("replicas must be from 1 to 64.", param="replicas")
-        known = {field.name for field in dataclasses.fields(Limits)}
-        if set(spec.limits) - known:
-            raise InvalidRequest(f"limits takes {', '.join(sorted(known))}.", param="limits")
-        spec.ceilings().check()
-        aim_of(spec)
+    async def _fitting(self, spec: DeploymentSpec) -> DeploymentSpec:
+        """The deployment as it can be served, an adapter's with its base. Raises the reason why it cannot."""
+        description = await self._world.models.describe(spec)
+        if is_adapter(description):
+            return with_base(spec, description)
+        self._check_fit(spec, description)
+        return spec
+
+    async def _base_of(self, spec: DeploymentSpec) -> Runner | None:
+        """The runner of an adapter's base, deployed now if need be; None for whole models. Hold the lock."""
+        if BASE not in spec.options:
+            return None
+        ref = await find_base(self._models, spec)
+        base = await self._deployed(ref, str(spec.options[BASE]))
+        if base.offer is None:
+            await self.look_at(base)
+        return base
 
     def _check_fit(self, spec: DeploymentSpec, description: ModelDescription) -> None:
         offer = self._world.offers(description, spec)[0]
@@ -350,16 +366,6 @@ class Deployments:
             is_gated=ref.is_gated,
         )
 
-    def _by_repository(self, ref: RevisionRef, *, is_pinned_revision: bool) -> Runner | None:
-        """What the repository's owner has deployed of it under another name."""
-        for runner in self._runners.values():
-            spec = runner.spec
-            if spec.repository != ref.repository or spec.is_automatic or not is_of_the_owner(spec):
-                continue
-            if (is_pinned_revision and spec.revision == ref.commit) or (not is_pinned_revision and spec.branch == "main"):
-                return runner
-        return None
-
     def _owned(self, principal: Principal, name: str) -> Runner:
         runner = self._at_home(principal, name)
         principal.require("write")
@@ -376,6 +382,11 @@ class Deployments:
         if runner is None or not self.is_visible(principal, runner.spec):
             raise NotFound(f"There is no deployment '{name}'. 'yunmo ps' lists them.")
         return runner
+
+
+def _attach(runner: Runner, base: Runner | None) -> None:
+    if isinstance(runner, AdapterRunner) and base is not None:
+        runner.attach(base)
 
 
 def _view(principal: Principal, runner: Runner) -> DeploymentView:

@@ -24,9 +24,14 @@ async def unless(ending: asyncio.Event, step: Coroutine[None, None, None]) -> No
 
 def log_tail(path: Path) -> str:
     """The last lines that workers printed, to follow a reason."""
+    lines = log_end(path, _LOG_TAIL_BYTES).splitlines()[-10:]
+    return "\nThe end of its log ('yunmo logs' shows all):\n" + "\n".join(lines) if lines else ""
+
+
+def log_end(path: Path, tail_bytes: int) -> str:
+    """The last bytes that workers printed."""
     if not path.exists():
         return ""
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _LOG_TAIL_BYTES))
-        lines = file.read().decode(errors="replace").splitlines()[-10:]
-    return "\nThe end of its log ('yunmo logs' shows all):\n" + "\n".join(lines) if lines else ""
+        file.seek(max(0, path.stat().st_size - tail_bytes))
+        return file.read().decode(errors="replace")

@@ -9,6 +9,7 @@ from yunmo.core.errors import RevisionNotFound
 from yunmo.hub.models import Models, RevisionRef
 from yunmo.serving.source import SYSTEM
 from yunmo.serving.specification import DeploymentSpec
+from yunmo.storage.tables import now
 
 _OF_THE_MODEL = frozenset({"branch", "revision", "options"})
 _log = structlog.get_logger()
@@ -24,6 +25,21 @@ async def followed(models: Models, spec: DeploymentSpec) -> DeploymentSpec:
     if not spec.is_automatic or ref.repository == spec.repository:
         return changed
     return replace(changed, name=ref.repository + spec.name.removeprefix(spec.repository), project=ref.project)
+
+
+def automatic(ref: RevisionRef, name: str) -> DeploymentSpec:
+    """What is deployed by itself when a model is called: under its repository's name it follows `main`, else the revision stays."""
+    return DeploymentSpec(
+        name=name,
+        project=ref.project,
+        repository=ref.repository,
+        revision=ref.commit,
+        created=now(),
+        branch="main" if name == ref.repository else None,
+        is_private=ref.is_private,
+        is_gated=ref.is_gated,
+        is_automatic=True,
+    )
 
 
 def kept(before: DeploymentSpec, wanted: DeploymentSpec, keeping: Collection[str], *, is_same_model: bool) -> DeploymentSpec:

@@ -21,6 +21,7 @@ from yunmo.core.errors import (
 from yunmo.core.identity import Principal
 from yunmo.core.tasks import AnyRequest, Output, Request, TextDelta, TranscriptSegment, fold, task_name
 from yunmo.core.usage import Usage
+from yunmo.serving.adapters import AdapterRunner
 from yunmo.serving.deployments import Deployments
 from yunmo.serving.router import Flight
 from yunmo.serving.runner import Runner
@@ -240,7 +241,8 @@ class Inference:
         offer = runner.offer
         if offer is not None and task_name(request) not in offer.tasks:
             raise Unsupported(f"'{model}' does not do '{task_name(request)}'; it does: {', '.join(offer.tasks)}.", param="model")
-        ticket = self._tenancy.limiter.enter(principal, runner.spec.name, runner.ceilings, _TOKENS_PER_REQUEST)
+        limited = runner.limited
+        ticket = self._tenancy.limiter.enter(principal, limited.spec.name, limited.ceilings, _TOKENS_PER_REQUEST)
         answering = Answering(principal, runner, request, ticket, self._tenancy)
         try:
             runner.wake()
@@ -260,7 +262,7 @@ class Inference:
         runner = self._deployments.get(model)
         if runner is not None and not self._deployments.is_visible(principal, runner.spec):
             runner = None
-        if runner is not None and not runner.spec.is_gated:
+        if runner is not None and not runner.spec.is_gated and not isinstance(runner, AdapterRunner):
             return runner
         name = (principal.project, principal.is_admin, model)
         known = self._recall(name)
@@ -280,10 +282,9 @@ class Inference:
 
     async def _look_up(self, principal: Principal, model: str, runner: Runner | None) -> Runner:
         reader = replace(principal, scopes=principal.scopes | {"read"}) if principal.may("infer") else principal
-        if runner is None:
-            return await self._deployments.find_or_deploy(reader, model)
-        await self._deployments.check_access(reader, runner.spec)
-        return runner
+        found = runner or await self._deployments.find_or_deploy(reader, model)
+        await self._deployments.check_access(reader, found)
+        return found
 
     def _recall(self, name: tuple[str, bool, str]) -> Runner | None:
         """What the name led to a moment ago. Raises the refusal, if it was refused."""

@@ -13,6 +13,7 @@ import structlog
 
 _FOLDERS = ("models", "derived")
 _REVISION = re.compile(r"[0-9a-f]{40}")
+_SWEEP_SECONDS = 3600.0
 _GONE = ".gone-"
 _log = structlog.get_logger()
 
@@ -31,6 +32,15 @@ class LaidOut:
         for path in gone:
             await asyncio.to_thread(_remove, path)
         return len(gone)
+
+    async def tidy(self, wanted: Callable[[], Collection[str]]) -> None:
+        """Sweep every hour until cancelled."""
+        while True:
+            try:
+                await self.sweep(wanted)
+            except OSError as error:
+                _log.warning("cache_not_swept", error=str(error))
+            await asyncio.sleep(_SWEEP_SECONDS)
 
     def _retire(self, wanted: Collection[str]) -> None:
         """Rename what shall go. In one step with the look at what is wanted, so that nobody begins to load it in between."""

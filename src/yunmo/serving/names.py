@@ -4,7 +4,7 @@ import re
 
 from yunmo.core.errors import Conflict, Forbidden, RepositoryNotFound, RevisionNotFound
 from yunmo.core.identity import Principal
-from yunmo.hub.models import Models
+from yunmo.hub.models import Models, RevisionRef
 from yunmo.hub.names import DEFAULT_NAMESPACE
 from yunmo.serving.source import SYSTEM
 from yunmo.serving.specification import DeploymentSpec
@@ -39,6 +39,12 @@ def owner(spec: DeploymentSpec) -> str:
 def is_of_the_owner(spec: DeploymentSpec) -> bool:
     """Whether the owner of the repository has deployed it; of the library's that is the operator."""
     return spec.project == owner(spec) or (owner(spec) == DEFAULT_NAMESPACE and spec.project == SYSTEM.project)
+
+
+def is_the_owners(spec: DeploymentSpec, ref: RevisionRef, *, is_pinned: bool) -> bool:
+    """Whether this is what the repository's owner has deployed of the revision (pinned to it, or following `main`) under another name."""
+    is_its = spec.repository == ref.repository and not spec.is_automatic and is_of_the_owner(spec)
+    return is_its and (spec.revision == ref.commit if is_pinned else spec.branch == "main")
 
 
 async def _leads_to_others(models: Models, principal: Principal, name: str) -> bool:

@@ -32,7 +32,7 @@ def prefix_of(request: Request) -> tuple[int, ...]:
             pieces = _cut(tokens, _PIECE_TOKENS)
         case _:
             return ()
-    return tuple(_chained(islice(pieces, _MOST_PIECES)))
+    return tuple(_chained(islice(pieces, _MOST_PIECES), hash(request.adapter)))
 
 
 class Prefixes:
@@ -79,8 +79,7 @@ def _cut(text: str | tuple[int, ...], size: int) -> Iterator[str | tuple[int, ..
     return (text[begin : begin + size] for begin in range(0, len(text) - size + 1, size))
 
 
-def _chained(pieces: Iterator[str | tuple[int, ...]]) -> Iterator[int]:
-    before = 0
+def _chained(pieces: Iterator[str | tuple[int, ...]], before: int) -> Iterator[int]:
     for piece in pieces:
         before = hash((before, piece))
         yield before

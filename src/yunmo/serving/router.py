@@ -21,7 +21,7 @@ import msgspec
 import structlog
 
 from yunmo.core.errors import EngineFailed, Overloaded, PoisonRequest, YunmoError
-from yunmo.core.tasks import Output, Request
+from yunmo.core.tasks import Chat, Generate, Output, Request
 from yunmo.core.usage import Usage
 from yunmo.runtime.link import Worker
 from yunmo.serving.prefixes import Prefixes, prefix_of
@@ -45,12 +45,13 @@ class Sink(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Seat:
-    """A worker with its number of slots, and what it keeps of prompts if its engine does."""
+    """A worker with its number of slots, what it keeps of prompts if its engine does, and the adapters that it has beside its model."""
 
     worker: Worker
     slots: int
     revision: str
     prefixes: Prefixes | None = None
+    adapters: frozenset[str] = frozenset()
     is_draining: bool = False
     has_suspect: bool = False
     flights: "set[Flight]" = field(default_factory=set)
@@ -115,6 +116,7 @@ class Router:
         self._queue_limit = queue_limit
         self._queue: deque[Flight] = deque()
         self._suspects: deque[Flight] = deque()
+        self._held: list[Flight] = []
         self._poison: OrderedDict[bytes, float] = OrderedDict()
         self._seconds_per_request = 0.05
         self.seats: list[Seat] = []
@@ -124,7 +126,7 @@ class Router:
     @property
     def waiting(self) -> int:
         """Requests that no replica has yet."""
-        return len(self._queue) + len(self._suspects)
+        return len(self._queue) + len(self._suspects) + len(self._held)
 
     @property
     def in_flight(self) -> int:
@@ -142,15 +144,26 @@ class Router:
             if seat is not None:
                 self._board(flight, seat if seat.prefixes is None else self._nearest(flight, seat))
                 return flight
-        if self.waiting >= self._queue_limit:
-            raise Overloaded(
-                f"'{self._name}' has {self.waiting} requests waiting, which is its limit. Try again shortly, or add replicas.",
-                retry_after_seconds=self.wait_seconds(),
-            )
+        self._check_room()
         self._queue.append(flight)
         if self._suspects:
             self.pump()
         return flight
+
+    def submit_adapted(self, request: Chat | Generate, sink: Sink) -> Flight:
+        """As `submit`, for a request that names an adapter: it is held until every replica has that one."""
+        if request.adapter is None or self.carries(request.adapter):
+            return self.submit(request, sink)
+        self.last_used = time.monotonic()
+        self._check_room()
+        flight = Flight(self, request, sink)
+        self._held.append(flight)
+        return flight
+
+    def carries(self, adapter: str) -> bool:
+        """Whether there are replicas, and all that may get requests have the adapter."""
+        open_seats = [seat for seat in self.seats if not seat.is_draining]
+        return bool(open_seats) and all(adapter in seat.adapters for seat in open_seats)
 
     def cancel(self, flight: Flight) -> None:
         """Nobody waits for this flight any more; its sink hears of its end all the same, with the usage so far."""
@@ -160,10 +173,10 @@ class Router:
         if flight.seat is not None:
             flight.seat.worker.cancel(flight.number)
             return
-        queue = self._suspects if flight.is_suspect else self._queue
-        if flight in queue:
-            queue.remove(flight)
-            flight.sink.end(Usage(), None)
+        for queue in (self._held, self._suspects, self._queue):
+            if flight in queue:
+                queue.remove(flight)
+                flight.sink.end(Usage(), None)
 
     def wait_seconds(self) -> float:
         """How long a request that came now would wait, by the recent pace."""
@@ -173,11 +186,15 @@ class Router:
     def seat(self, seat: Seat) -> None:
         """A replica is ready: use it."""
         self.seats.append(seat)
+        self._release()
         self.pump()
 
     def drain(self, seat: Seat) -> None:
         """Give the replica nothing more; `on_idle` tells when it has ended its last request."""
         seat.is_draining = True
+        if self._held:
+            self._release()
+            self.pump()
         if not seat.flights and self.on_idle is not None:
             self.on_idle(seat)
 
@@ -197,10 +214,18 @@ class Router:
 
     def fail_waiting(self, error: YunmoError) -> None:
         """No replica will come: tell everybody who waits."""
-        waiting = [*self._suspects, *self._queue]
+        waiting = [*self._suspects, *self._queue, *self._held]
         self._suspects.clear()
         self._queue.clear()
+        self._held.clear()
         for flight in waiting:
+            flight.sink.end(Usage(), error)
+
+    def fail_held(self, error: YunmoError, adapter: str | None = None) -> None:
+        """No replica will have this adapter (None: any that is waited for): tell everybody who waits for it."""
+        failed = [flight for flight in self._held if adapter is None or _adapter(flight) == adapter]
+        self._held = [flight for flight in self._held if flight not in failed]
+        for flight in failed:
             flight.sink.end(Usage(), error)
 
     def land(self, flight: Flight, usage: Usage, error: YunmoError | None) -> None:
@@ -237,6 +262,19 @@ class Router:
             else:
                 flight = self._next_for(idlest)
                 self._board(flight, self._nearest(flight, idlest, other_than=reserved))
+
+    def _release(self) -> None:
+        """Let those into the queue whose adapter has come."""
+        ready = [flight for flight in self._held if self.carries(_adapter(flight))]
+        self._held = [flight for flight in self._held if flight not in ready]
+        self._queue.extend(ready)
+
+    def _check_room(self) -> None:
+        if self.waiting >= self._queue_limit:
+            raise Overloaded(
+                f"'{self._name}' has {self.waiting} requests waiting, which is its limit. Try again shortly, or add replicas.",
+                retry_after_seconds=self.wait_seconds(),
+            )
 
     def _idlest(self, other_than: Seat | None = None) -> Seat | None:
         """The seat with the most room, if there is any."""
@@ -305,6 +343,11 @@ class Router:
         self._poison[_fingerprint(request)] = time.monotonic() + _POISON_SECONDS
         while len(self._poison) > _POISON_KEPT:
             self._poison.popitem(last=False)
+
+
+def _adapter(flight: Flight) -> str:
+    request = flight.request
+    return request.adapter or "" if isinstance(request, Chat | Generate) else ""
 
 
 def _fingerprint(request: Request) -> bytes:

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -13,11 +12,13 @@ from yunmo.core.errors import EngineFailed, Unavailable, YunmoError
 from yunmo.runtime.link import WorkerSpec
 from yunmo.runtime.placement.placement import Placed
 from yunmo.serving.ending import log_tail, unless
+from yunmo.serving.guests import Carried, Guests, Wanted
 from yunmo.serving.memory import Claim
 from yunmo.serving.prefixes import prefixes_of
 from yunmo.serving.retries import Retries
 from yunmo.serving.router import Router, Seat
-from yunmo.serving.specification import DeploymentSpec, DeploymentView, ReplicaView, State, public_reason
+from yunmo.serving.specification import DeploymentSpec, DeploymentView, State, public_reason
+from yunmo.serving.views import view_of
 from yunmo.serving.world import World
 
 _MIB = 1024 * 1024
@@ -36,8 +37,9 @@ class _Replica:
     watch: "asyncio.Task[None]"
     offer: Offer
 
-    def serves(self, spec: DeploymentSpec, offer: Offer) -> bool:
-        return self.seat.revision == spec.revision and self.offer.plan == offer.plan
+    def serves(self, wanted: Wanted) -> bool:
+        is_it = self.seat.revision == wanted.spec.revision and self.offer.plan == wanted.offer.plan
+        return is_it and self.seat.adapters >= wanted.carried.names
 
 
 class Runner:
@@ -54,6 +56,7 @@ class Runner:
         self.reason = ""
         self.progress = 0.0
         self.restarts = 0
+        self.guests = Guests()
         self.last_used: float | None = None
         self._world = world
         self._replicas: dict[Seat, _Replica] = {}
@@ -85,8 +88,15 @@ class Runner:
             self._set("pending", "")
             self._changed.set()
 
+    @property
+    def limited(self) -> "Runner":
+        """Whose limits hold for this deployment's requests."""
+        return self
+
     def change(self, spec: DeploymentSpec) -> None:
         """Become this from now on."""
+        if spec.repository != self.spec.repository:
+            self.guests = Guests()
         self.spec = spec
         self.ceilings = spec.ceilings()
         self._retries.forget()
@@ -106,6 +116,11 @@ class Runner:
     def reconsider(self) -> None:
         """The best plan may be another by now."""
         self._changed.set()
+
+    def carry(self, adapter: DeploymentSpec) -> None:
+        """Have this adapter beside the model: replicas that have it take over from those that do not."""
+        if self.guests.add(adapter):
+            self._changed.set()
 
     async def lay_out(self, spec: DeploymentSpec, offer: Offer) -> None:
         """Put the files where this offer's workers look for them."""
@@ -130,32 +145,7 @@ class Runner:
 
     def view(self) -> DeploymentView:
         """What people are shown."""
-        replicas = tuple(
-            ReplicaView(seat.worker.pid, seat.revision, len(seat.flights), seat.worker.resident_bytes) for seat in self._replicas
-        )
-        return DeploymentView(
-            name=self.spec.name,
-            project=self.spec.project,
-            repository=self.spec.repository,
-            revision=self.spec.revision,
-            branch=self.spec.branch,
-            state=self.state,
-            reason=self.reason,
-            progress=self.progress,
-            engine=self.offer.engine if self.offer else None,
-            tasks=self.offer.tasks if self.offer else (),
-            plan=self.offer.plan if self.offer else None,
-            replicas_wanted=self.spec.replicas,
-            replicas=replicas,
-            memory_bytes=sum(replica.claim.size for replica in self._replicas.values()),
-            waiting=self.router.waiting,
-            is_pinned=self.spec.is_pinned,
-            is_automatic=self.spec.is_automatic,
-            limits=self.ceilings,
-            created=self.spec.created,
-            last_used=None if self.last_used is None else datetime.fromtimestamp(self.last_used, UTC),
-            restarts=self.restarts,
-        )
+        return view_of(self, [(seat, replica.claim) for seat, replica in self._replicas.items()])
 
     def revisions(self) -> set[str]:
         """The revisions whose files are wanted, being loaded or in use."""
@@ -216,71 +206,76 @@ class Runner:
         offers = self._world.offers(description, spec)
         offer = await self._world.calibrations.settle(spec, offers)
         self.pipeline_tag = description.pipeline_tag
-        current = [seat for seat, replica in self._replicas.items() if replica.serves(spec, offer) and not seat.is_draining]
+        carried = await self.guests.lay_out(self._world.models, self._world.cache) if offer.takes_adapters else Carried()
+        wanted = Wanted(spec, offer, carried)
+        current = [seat for seat, replica in self._replicas.items() if replica.serves(wanted) and not seat.is_draining]
         if len(current) < spec.replicas:
-            self._world.memory.check(spec.name, offer.memory_bytes)
+            self._world.memory.check(spec.name, wanted.memory_bytes)
             self._say("preparing", "laying out the model's files", 0.1)
             await self.lay_out(spec, offer)
-            await self._add_replicas(spec, offer, current)
+            await self._add_replicas(wanted, current)
         for seat in list(self._replicas):
             if seat not in current[: spec.replicas]:
                 self.router.drain(seat)
         if current and self.is_awake:
-            self._set("ready", self._shortage(spec, offer, len(current)))
+            self._set("ready", self._shortage(wanted, len(current)))
+            if not offer.takes_adapters:
+                self.router.fail_held(Unavailable(f"'{spec.name}' is run by the engine {offer.engine}, which takes no adapters."))
             self._world.calibrations.is_up(self, description, offers)
 
-    async def _add_replicas(self, spec: DeploymentSpec, offer: Offer, current: list[Seat]) -> None:
+    async def _add_replicas(self, wanted: Wanted, current: list[Seat]) -> None:
         """Start what is missing. The first makes other models give way if need be, the others take the room there is."""
+        spec, size = wanted.spec, wanted.memory_bytes
         while len(current) < spec.replicas and spec is self.spec and self.is_awake and not self._ending.is_set():
             if current and self._retries.pause_seconds:
                 return
-            claim = Claim(spec.name, offer.memory_bytes, lambda: self.router.last_used, self._may_be_evicted, self._evict)
+            claim = Claim(spec.name, size, lambda: self.router.last_used, self._may_be_evicted, self._evict)
             if not current:
                 self._say("loading", "waiting for memory", 0.15)
                 await self._world.memory.take(claim, self._world.patience.cold_wait)
             elif not self._world.memory.take_free(claim):
                 return
             try:
-                current.append(await self._start(spec, offer, claim))
+                current.append(await self._start(wanted, claim))
             except EngineFailed:
                 if not current:
-                    self._world.calibrations.distrust(spec, offer)
+                    self._world.calibrations.distrust(spec, wanted.offer)
                 raise
             self._set("ready", f"{len(current)} of {spec.replicas} replicas are up" if len(current) < spec.replicas else "")
 
-    def _shortage(self, spec: DeploymentSpec, offer: Offer, count: int) -> str:
+    def _shortage(self, wanted: Wanted, count: int) -> str:
         """Why there are fewer replicas than wanted, if so; and have another look for room after a while."""
-        if count >= spec.replicas or spec is not self.spec:
+        if count >= wanted.spec.replicas or wanted.spec is not self.spec:
             return ""
         pause = self._retries.pause_seconds
         self._retries.look_again_in(pause or _ROOM_SECONDS)
         if pause:
             return self.reason  # which tells what failed
-        return f"{count} of {spec.replicas} replicas are up: {self._world.memory.shortage(offer.memory_bytes)}"
+        return f"{count} of {wanted.spec.replicas} replicas are up: {self._world.memory.shortage(wanted.memory_bytes)}"
 
-    async def _start(self, spec: DeploymentSpec, offer: Offer, claim: Claim) -> Seat:
+    async def _start(self, wanted: Wanted, claim: Claim) -> Seat:
         placed: Placed | None = None
+        worker_spec = replace(self.worker_spec(wanted.spec, wanted.offer), adapters=wanted.carried.adapters)
         try:
-            self._say("loading", f"starting the {offer.engine} engine", 0.2)
-            placed = await self._world.placement.start(
-                self.worker_spec(spec, offer), lambda step, share: self._say("loading", step, 0.2 + 0.8 * share)
-            )
-            await placed.worker.load(self.worker_spec(spec, offer))
+            self._say("loading", f"starting the {wanted.offer.engine} engine", 0.2)
+            placed = await self._world.placement.start(worker_spec, lambda step, share: self._say("loading", step, 0.2 + 0.8 * share))
+            await placed.worker.load(worker_spec)
         except BaseException:
             if placed is not None:
                 await placed.stop(1)
             await self._world.memory.release(claim)
             raise
-        self.offer = replace(offer, tasks=placed.worker.tasks)
-        return self._admit(placed, claim, offer, spec.revision)
+        self.offer = replace(wanted.offer, tasks=placed.worker.tasks)
+        return self._admit(placed, claim, wanted)
 
-    def _admit(self, placed: Placed, claim: Claim, offer: Offer, revision: str) -> Seat:
+    def _admit(self, placed: Placed, claim: Claim, wanted: Wanted) -> Seat:
         assert self._group is not None
-        seat = Seat(placed.worker, offer.plan.slots, revision, prefixes_of(offer))
+        offer, revision = wanted.offer, wanted.spec.revision
+        seat = Seat(placed.worker, offer.plan.slots, revision, prefixes_of(offer), wanted.carried.names)
         watch = self._group.create_task(self._watch(seat))
         self._replicas[seat] = _Replica(seat, placed, claim, watch, offer)
         self._retries.succeeded()
-        _log.info("replica_ready", deployment=self.spec.name, revision=revision, pid=placed.worker.pid)
+        _log.info("replica_ready", deployment=self.spec.name, revision=revision, pid=placed.worker.pid, adapters=len(seat.adapters))
         self.router.seat(seat)
         return seat
 
@@ -315,6 +310,8 @@ class Runner:
         is_final = not isinstance(error, EngineFailed) or attempts >= _ATTEMPTS
         _log.warning("deployment_failed", deployment=self.spec.name, reason=error.message, attempt=attempts, final=is_final)
         if self._replicas:
+            self.guests.failed(f"its base could not be started with it: {error.message}")
+            self.router.fail_held(Unavailable(f"'{self.spec.name}' could not be started with the adapter: {public_reason(error.message)}"))
             self._serve_on(reason, None if is_final else delay)
         elif is_final:
             self._retries.forget()

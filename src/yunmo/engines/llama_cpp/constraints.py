@@ -67,6 +67,7 @@ class Constraints:
             "logit_bias": [[token, _OVERWHELMING] for token in self._server.tokens(_FORBIDDEN, special=False)],
             "temperature": 0,
             "stream": True,
+            **self._server.selected(None),
         }
         self._server.generate(msgspec.json.encode(body), keep)
         return not any(_FORBIDDEN.encode() in data or b'"error"' in data for data in chunks)

@@ -1,7 +1,7 @@
 """Program that makes a GGUF: of a repository's safetensors, proven against it, or of another GGUF in another precision.
 
 `python -m yunmo.engines.llama_cpp.convert safetensors DIRECTORY OUTPUT PRECISION` reads a repository, and
-`… gguf OUTPUT PRECISION SOURCE…` the files of a GGUF model. It runs in a process of its own, so that the memory of the
+`… gguf OUTPUT PRECISION SOURCE…` the files of a GGUF model, `… adapter DIRECTORY OUTPUT BASE` an adapter for such a file. It runs in a process of its own, so that the memory of the
 reference goes with it. Every line that it prints is JSON: `{"step", "share"}`, and at most one `{"problem"}` at the end.
 """
 
@@ -21,8 +21,10 @@ import msgspec
 
 from yunmo.core.engine import Plan
 from yunmo.core.errors import InvalidRequest, YunmoError
+from yunmo.engines.llama_cpp.adapters import write_adapter
 from yunmo.engines.llama_cpp.converted import FORMAT, Converted, chat_template, document, facts_path, versions
 from yunmo.engines.llama_cpp.families import Decoder, decoder_of
+from yunmo.engines.llama_cpp.files import parts
 from yunmo.engines.llama_cpp.proving import prove_logits, prove_tokens
 from yunmo.engines.llama_cpp.server import Server
 from yunmo.engines.llama_cpp.tensors import tensors
@@ -48,6 +50,8 @@ def main() -> None:
                 convert(Path(directory), Path(output), precision)
             case ["gguf", output, precision, *sources]:
                 write_requantised(Path(output), [Path(each) for each in sources], precision, lambda share: _say("quantising", share))
+            case ["adapter", directory, output, base]:
+                write_adapter(Path(directory), Path(output), parts(Path(base)))
             case _:
                 raise SystemExit(__doc__)
     except YunmoError as error:

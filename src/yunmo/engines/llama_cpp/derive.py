@@ -8,14 +8,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import msgspec
 
-from yunmo.core.engine import Plan, Progress, read_options
-from yunmo.core.errors import EngineFailed
+from yunmo.core.engine import Adapter, Plan, Progress, read_options
+from yunmo.core.errors import EngineFailed, InvalidRequest, Unavailable
 from yunmo.engines.llama_cpp.converted import FLOATS, FORMAT, Converted, document, facts_path, read_facts, versions
 from yunmo.engines.llama_cpp.families import decoder_of
 from yunmo.engines.llama_cpp.files import ChosenGguf, choose_gguf, quantisation, whole_models
@@ -40,6 +41,53 @@ def derive(directory: Path, derived: Path, plan: Plan, progress: Progress) -> tu
     file = derived / "llama_cpp" / f"{name}-{plan.precision}.gguf"
     _requantise(file, plan.precision, [directory / shard for shard in chosen.shards], _within(progress, 0.0, 0.9))
     return file, None
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """The adapters of a load by their names: the files of those that can be used, and why the others cannot."""
+
+    names: tuple[str, ...]
+    files: tuple[Path, ...]
+    problems: Mapping[str, str]
+
+    def index(self, name: str | None) -> int | None:
+        """Which file is the adapter's. Raises InvalidRequest with what is wrong with it, Unavailable if it is not loaded."""
+        if name is None:
+            return None
+        if name in self.problems:
+            raise InvalidRequest(self.problems[name], param="model")
+        if name not in self.names:
+            raise Unavailable("The adapter is not loaded beside its base; ask again.", retry_after_seconds=1)
+        return self.names.index(name)
+
+    def without(self, reason: str) -> "Adapters":
+        """None of them, for llama.cpp does not load them."""
+        return Adapters((), (), {**self.problems, **dict.fromkeys(self.names, f"The adapter cannot be used: {reason}")})
+
+
+NO_ADAPTERS = Adapters((), (), {})
+
+
+def derive_adapters(adapters: Sequence[Adapter], base: Path, derived: Path, progress: Progress) -> Adapters:
+    """The adapters as files for the base's, each made once for all the base's precisions."""
+    folder = derived / "llama_cpp" / "adapters"
+    files, problems = {}, {}
+    for adapter in adapters:
+        progress("converting adapters", 0.9)
+        file = folder / f"{adapter.name}.gguf"
+        problem = None
+        with _alone(folder):
+            if not file.is_file():
+                try:
+                    problem = _make(["adapter", adapter.directory], file, [str(base)], _within(progress, 0.9, 0.95))
+                except EngineFailed as error:
+                    problem = error.message
+        if problem is None:
+            files[adapter.name] = file
+        else:
+            problems[adapter.name] = problem
+    return Adapters(tuple(files), tuple(files.values()), problems)
 
 
 def _chosen(directory: Path, file: str | None) -> ChosenGguf | None:

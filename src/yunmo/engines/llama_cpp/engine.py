@@ -3,14 +3,14 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from yunmo.core.engine import Plan, Progress, read_options
+from yunmo.core.engine import Adapter, Plan, Progress, read_options
 from yunmo.core.errors import EngineFailed, InvalidRequest, Unavailable, Unsupported, YunmoError
 from yunmo.core.tasks import Chat, Embed, Generate, Output, Request, TextDelta, Vectors, task_name
 from yunmo.core.usage import Usage
@@ -18,7 +18,7 @@ from yunmo.engines.llama_cpp import embeddings, tools
 from yunmo.engines.llama_cpp.answers import Answer
 from yunmo.engines.llama_cpp.constraints import Constraints
 from yunmo.engines.llama_cpp.converted import chat_template
-from yunmo.engines.llama_cpp.derive import derive
+from yunmo.engines.llama_cpp.derive import NO_ADAPTERS, Adapters, derive, derive_adapters
 from yunmo.engines.llama_cpp.options import CONTEXT_TOKENS, LlamaCppOptions
 from yunmo.engines.llama_cpp.requests import Body, chat_body, generate_body, with_seed
 from yunmo.engines.llama_cpp.server import Server
@@ -32,9 +32,10 @@ _T = TypeVar("_T")
 class LlamaCppEngine:
     """One model behind llama.cpp's slots. A call blocks a thread; its chunks wake the event loop once, however many have come."""
 
-    def __init__(self, server: Server, plan: Plan, tasks: tuple[str, ...]) -> None:
+    def __init__(self, server: Server, plan: Plan, tasks: tuple[str, ...], adapters: Adapters = NO_ADAPTERS) -> None:
         self.tasks = tasks
         self._server = server
+        self._adapters = adapters
         self._slots = plan.slots
         self._context_tokens = plan.context_tokens or CONTEXT_TOKENS
         self._threads = ThreadPoolExecutor(plan.slots + _SPARE_THREADS, thread_name_prefix="llama")
@@ -43,16 +44,25 @@ class LlamaCppEngine:
         self._closed = False
 
     @classmethod
-    def load(cls, directory: Path, derived: Path, plan: Plan, progress: Progress) -> "LlamaCppEngine":
+    def load(cls, directory: Path, derived: Path, plan: Plan, progress: Progress, adapters: Sequence[Adapter] = ()) -> "LlamaCppEngine":
         """Load the plan's file, made first if need be; without a chat template of its own a converted model only generates."""
         options = read_options(plan, LlamaCppOptions)
         progress("loading", 0.0)
         file, facts = derive(directory, derived, plan, progress)
-        server = Server(file, plan, embedding=options.embedding, composes=facts is not None and facts.normalizes)
+        made = derive_adapters(adapters, file, derived, progress) if adapters else NO_ADAPTERS
+        composes = facts is not None and facts.normalizes
+        try:
+            server = Server(file, plan, composes=composes, adapters=made.files)
+        except EngineFailed as error:
+            if not made.files:
+                raise
+            made = made.without(error.message)
+            server = Server(file, plan, composes=composes)
         progress("loading", 1.0)
         if options.embedding:
             return cls(server, plan, ("embed",))
-        return cls(server, plan, ("generate",) if facts is not None and chat_template(directory) is None else ("chat", "generate"))
+        tasks = ("generate",) if facts is not None and chat_template(directory) is None else ("chat", "generate")
+        return cls(server, plan, tasks, made)
 
     async def stream(self, request: Request) -> AsyncGenerator[Output | Usage, None]:
         """Answer a chat or a generation with deltas, an embedding whole; then the usage."""
@@ -125,9 +135,10 @@ class LlamaCppEngine:
     ) -> AsyncGenerator[TextDelta | Usage, None]:
         """All choices: as many at once as there are slots, which share the prompt's work."""
         usage = Usage()
+        selected = self._server.selected(self._adapters.index(request.adapter))
         for first in range(0, request.choices, self._slots):
             count = min(self._slots, request.choices - first)
-            wave = with_seed(body, request.sampling, first) | {
+            wave = with_seed(body | selected, request.sampling, first) | {
                 "n": count,
                 "stream": True,
                 "stream_options": {"include_usage": True},

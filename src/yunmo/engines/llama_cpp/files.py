@@ -1,8 +1,10 @@
 """The GGUF models among a repository's files, by their names alone."""
 
+import glob
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 _SHARD = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$", re.IGNORECASE)
 _QUANTISATION = re.compile(r"(?:^|[-_./])(I?Q\d(?:_[0-9A-Z]{1,3})*|BF16|F16|F32|MXFP4)(?=[-_.]|$)", re.IGNORECASE)
@@ -51,6 +53,12 @@ def whole_models(files: Mapping[str, int]) -> list[ChosenGguf]:
             if all(each in files for each in shards):
                 found.append(ChosenGguf(path, shards, sum(files[each] for each in shards), quantisation(shard["stem"])))
     return found
+
+
+def parts(path: Path) -> list[Path]:
+    """All files of the model whose first one this is."""
+    shard = _SHARD.match(path.name)
+    return [path] if shard is None else sorted(path.parent.glob(f"{glob.escape(shard['stem'])}-*-of-{shard['count']}.gguf"))
 
 
 def quantisation(path: str) -> str:

@@ -6,13 +6,13 @@ transformers engine, with no calibration to wait for, and is several times as fa
 deployment falls back to the transformers engine. Its float file is the first plan, and the reference of the others.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from yunmo.core.engine import Engine, Hardware, ModelDescription, Offer, Plan, Progress, check_precision, read_options
+from yunmo.core.engine import Adapter, Engine, Hardware, ModelDescription, Offer, Plan, Progress, check_precision, read_options
 from yunmo.engines.llama_cpp.converted import FLOATS, QUANTISED
 from yunmo.engines.llama_cpp.families import decoder_of
 from yunmo.engines.llama_cpp.files import ChosenGguf, choose_gguf, quantisation, whole_models
@@ -76,6 +76,12 @@ class LlamaCppKind:
 
         return LlamaCppEngine.load(directory, derived, plan, progress)
 
+    def load_adapted(self, directory: Path, derived: Path, plan: Plan, progress: Progress, adapters: Sequence[Adapter]) -> Engine:
+        """Load the plan's GGUF file with LoRA adapters, each made into a GGUF first."""
+        from yunmo.engines.llama_cpp.engine import LlamaCppEngine
+
+        return LlamaCppEngine.load(directory, derived, plan, progress, adapters)
+
 
 kind = LlamaCppKind()
 
@@ -102,6 +108,7 @@ def _offer_gguf(model: ModelDescription, chosen: ChosenGguf, hardware: Hardware)
         missing=_missing("xllamacpp"),
         problem=_RERANKER_PROBLEM if pooling == _RERANK_POOLING else None,
         keeps_prompts=not embeds,
+        takes_adapters=not embeds,
     )
     own = chosen.quantisation or _FILE_TYPES.get(metadata_value(model.gguf, "file_type"), "")
     if embeds or own not in _BITS:
@@ -143,6 +150,7 @@ def _offer_converted(model: ModelDescription, hardware: Hardware) -> Offer | Non
         files=tuple(path for path in (*_READ, *weights) if path in model.files),
         missing=_missing("xllamacpp", "gguf", "tokenizers"),
         keeps_prompts=True,
+        takes_adapters=True,
     )
     return replace(offer, alternatives=tuple(_alternatives(offer, metadata, sizes, hardware)))
 

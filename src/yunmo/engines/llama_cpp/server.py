@@ -7,7 +7,7 @@ import secrets
 import socket
 import tempfile
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +32,20 @@ class Server:
     """A loaded GGUF model. Its methods block: call them from threads, several at once.
 
     `composes` puts texts into Unicode's composed form first, as some tokenizers do and llama.cpp never does. `is_exact`
-    computes attention in 32 bits.
+    computes attention in 32 bits. Of `adapters` each call says which one it is for, see `selected`.
     """
 
-    def __init__(self, model: Path, plan: Plan, *, embedding: bool = False, composes: bool = False, is_exact: bool = False) -> None:
+    def __init__(self, model: Path, plan: Plan, *, composes: bool = False, is_exact: bool = False, adapters: Sequence[Path] = ()) -> None:
         xllamacpp = _library()
         # llama.cpp's server insists on listening: on a Unix socket that only this user can reach, and with a key.
         self._room = tempfile.TemporaryDirectory(prefix="yunmo-llama-")
         self._socket = str(Path(self._room.name) / "llama.sock")
         self._key = secrets.token_hex(16)
         self._composes = composes
-        params = _parameters(xllamacpp, model, plan, embedding=embedding)
+        self._adapters = len(adapters)
+        params = _parameters(xllamacpp, model, plan)
+        if adapters:
+            _adapt(xllamacpp, params, adapters)
         if is_exact:
             params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
             params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
@@ -56,6 +59,16 @@ class Server:
                 f"llama.cpp could not load “{model.name}” ({str(error).rstrip('.')}). "
                 "Its architecture may be newer than this llama.cpp, the file damaged, or the memory too small."
             ) from None
+
+    def selected(self, adapter: int | None) -> dict[str, Any]:
+        """What a call's body says about adapters: the one at this index, or none. No call may leave it out.
+
+        llama.cpp forgets a slot's prompt when its adapter changes, but only for calls that name their adapters, and takes
+        an empty list for none at all.
+        """
+        if not self._adapters:
+            return {}
+        return {"lora": [{"id": index, "scale": float(index == adapter)} for index in range(self._adapters)]}
 
     def chat(self, body: bytes, on_chunk: OnChunk) -> None:
         """Stream a chat's chunks; errors of the request come as ValueError or as a chunk."""
@@ -135,9 +148,18 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def _parameters(xllamacpp: Any, model: Path, plan: Plan, *, embedding: bool) -> Any:
+def _adapt(xllamacpp: Any, params: Any, adapters: Sequence[Path]) -> None:
+    """Load adapters, switched off. What llama.cpp keeps of prompts outside of slots does not tell adapters apart, so it keeps nothing."""
+    params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(path), 0.0) for path in adapters]
+    params.cache_ram_mib = 0
+    params.cache_idle_slots = False
+    params.n_ctx_checkpoints = 0
+
+
+def _parameters(xllamacpp: Any, model: Path, plan: Plan) -> Any:
     context_tokens = plan.context_tokens or CONTEXT_TOKENS
     options = read_options(plan, LlamaCppOptions)
+    embedding = options.embedding
     batch_tokens = context_tokens if embedding else options.batch_tokens or _BATCH_TOKENS
     params = xllamacpp.CommonParams()
     params.model.path = str(model)

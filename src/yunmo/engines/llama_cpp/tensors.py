@@ -54,7 +54,7 @@ def _architecture(decoder: Decoder) -> gguf.MODEL_ARCH:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stored:
+class Stored:
     """A tensor where it lies in its file."""
 
     name: str
@@ -70,10 +70,10 @@ class _Stored:
         return np.asarray(data, dtype=np.float32)
 
 
-def _stored(directory: Path) -> Iterator[_Stored]:
+def _stored(directory: Path) -> Iterator[Stored]:
     """The tensors of the one file, or of the shards that the index names."""
     if (directory / _SINGLE).is_file():
-        yield from _headed(directory / _SINGLE)
+        yield from stored_tensors(directory / _SINGLE)
         return
     if not (directory / _INDEX).is_file():
         raise InvalidRequest(f"there is neither {_SINGLE} nor {_INDEX}")
@@ -81,10 +81,11 @@ def _stored(directory: Path) -> Iterator[_Stored]:
     for shard in sorted(set(shards.values())):
         if Path(shard).name != shard:
             raise InvalidRequest(f"{_INDEX} names the file '{shard}', which is not beside it")
-        yield from (stored for stored in _headed(directory / shard) if shards.get(stored.name) == shard)
+        yield from (stored for stored in stored_tensors(directory / shard) if shards.get(stored.name) == shard)
 
 
-def _headed(path: Path) -> Iterator[_Stored]:
+def stored_tensors(path: Path) -> Iterator[Stored]:
+    """The tensors of one file, by its header."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
@@ -93,19 +94,19 @@ def _headed(path: Path) -> Iterator[_Stored]:
             continue
         if entry["dtype"] not in _TYPES:
             raise InvalidRequest(f"the tensor {name} is stored as {entry['dtype']}; floats of 16 or 32 bits can be converted")
-        yield _Stored(name, path, 8 + length + int(entry["data_offsets"][0]), tuple(entry["shape"]), entry["dtype"])
+        yield Stored(name, path, 8 + length + int(entry["data_offsets"][0]), tuple(entry["shape"]), entry["dtype"])
 
 
-def _turned(stored: _Stored, decoder: Decoder) -> Callable[[], Array]:
+def _turned(stored: Stored, decoder: Decoder) -> Callable[[], Array]:
     heads = {"q_proj": decoder.heads, "k_proj": decoder.kv_heads}.get(stored.name.split(".")[-2])
     if decoder.permutes and heads:
-        return lambda: _interleaved(stored.read(), heads)
+        return lambda: interleaved(stored.read(), heads)
     if decoder.norm_offset and stored.name.endswith("norm.weight"):
         return lambda: stored.read() + np.float32(decoder.norm_offset)
     return stored.read
 
 
-def _interleaved(rows: Array, heads: int) -> Array:
+def interleaved(rows: Array, heads: int) -> Array:
     """Rows in pairs that rotate together: the library has them half a head apart, llama.cpp's Llama side by side."""
     split = rows.reshape(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:])
     return np.ascontiguousarray(split.swapaxes(1, 2)).reshape(rows.shape)

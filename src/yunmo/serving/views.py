@@ -1,0 +1,40 @@
+"""A deployment at work as people see it."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from yunmo.serving.memory import Claim
+from yunmo.serving.router import Seat
+from yunmo.serving.specification import DeploymentView, ReplicaView
+
+if TYPE_CHECKING:
+    from yunmo.serving.runner import Runner
+
+
+def view_of(runner: "Runner", replicas: Sequence[tuple[Seat, Claim]]) -> DeploymentView:
+    """The runner with its replicas and the memory that each has claimed."""
+    spec, offer = runner.spec, runner.offer
+    return DeploymentView(
+        name=spec.name,
+        project=spec.project,
+        repository=spec.repository,
+        revision=spec.revision,
+        branch=spec.branch,
+        state=runner.state,
+        reason=runner.reason,
+        progress=runner.progress,
+        engine=offer.engine if offer else None,
+        tasks=offer.tasks if offer else (),
+        plan=offer.plan if offer else None,
+        replicas_wanted=spec.replicas,
+        replicas=tuple(ReplicaView(seat.worker.pid, seat.revision, len(seat.flights), seat.worker.resident_bytes) for seat, _ in replicas),
+        memory_bytes=sum(claim.size for _, claim in replicas),
+        waiting=runner.router.waiting,
+        is_pinned=spec.is_pinned,
+        is_automatic=spec.is_automatic,
+        limits=runner.ceilings,
+        created=spec.created,
+        last_used=None if runner.last_used is None else datetime.fromtimestamp(runner.last_used, UTC),
+        restarts=runner.restarts,
+    )
