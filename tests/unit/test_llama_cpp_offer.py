@@ -127,7 +127,8 @@ def test_without_xllamacpp_the_offer_says_what_to_install(monkeypatch):
 
 
 def ways(offer):
-    return [(each.plan.precision, each.plan.slots) for each in offer.alternatives]
+    """The precisions and slots of the alternatives that do not speculate."""
+    return [(each.plan.precision, each.plan.slots) for each in offer.alternatives if "speculation" not in each.plan.options]
 
 
 def test_a_slow_kind_is_tried_in_eight_bits_and_with_other_numbers_of_slots():
@@ -135,9 +136,18 @@ def test_a_slow_kind_is_tried_in_eight_bits_and_with_other_numbers_of_slots():
     assert offer.plan.precision == "Q4_1"
     assert ways(offer) == [("Q8_0", 8), ("Q8_0", 16), ("Q8_0", 4), ("Q8_0", 1)]
     assert offer.alternatives[0].memory_bytes > offer.memory_bytes
-    assert all(each.plan.options == offer.plan.options for each in offer.alternatives)
+    assert all(each.plan.options == offer.plan.options for each in offer.alternatives[:-1])
     for each in offer.alternatives:
         kind.check(each.plan)
+
+
+def test_speculation_is_the_last_thing_tried_and_can_be_asked_for():
+    offer = offered({"m-Q4_1.gguf": 100 << 20}, LLAMA)
+    last = offer.alternatives[-1].plan
+    assert (last.precision, last.slots, last.options) == ("Q8_0", 8, offer.plan.options | {"speculation": "prompt_lookup"})
+    kind.check(last)
+    with pytest.raises(InvalidRequest, match="speculation"):
+        kind.check(msgspec.structs.replace(last, options={"speculation": "magic"}))
 
 
 def test_a_file_of_floats_is_tried_in_eight_bits_and_in_half_precision():
@@ -208,7 +218,7 @@ def test_the_general_engine_is_what_is_fallen_back_on():
     assert {each.engine for each in rivals} == {"llama_cpp"}
     assert not any(each.is_fallback for each in rivals)
     assert (last.engine, last.is_fallback) == ("transformers", True)
-    assert [each.engine for each in offers(pushed(), MACHINE, kinds, {"engine": "llama_cpp", "precision": "Q4_0"})] == ["llama_cpp"] * 4
+    assert [each.engine for each in offers(pushed(), MACHINE, kinds, {"engine": "llama_cpp", "precision": "Q4_0"})] == ["llama_cpp"] * 5
     assert [each.engine for each in offers(pushed(), MACHINE, kinds, {"engine": "transformers"})] == ["transformers"]
 
 

@@ -28,7 +28,7 @@ _SLOW_KINDS = frozenset({"Q4_1", "Q5_0", "Q5_1", *FLOATS})
 Q4_1 and its like (SmolLM2-135M, two cores: 634 tokens/s instead of 309)."""
 _SLOTS_TRIED = (16, 4, 1)
 _MOST_BYTES_FOR_SLOTS = 1 << 30
-"""A larger model takes too much of a calibration's time for plans that differ in their slots only."""
+"""A larger model takes too much of a calibration's time for plans that differ in their slots or in speculation only."""
 _BITS = {"F32": 32.0, "F16": 16.0, "BF16": 16.0, "Q8_0": 8.5, "Q5_1": 6.0, "Q5_0": 5.5, "Q4_1": 5.0, "Q4_0": 4.5}
 _FILE_TYPES = {0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 32: "BF16"}
 
@@ -156,7 +156,10 @@ def _offer_converted(model: ModelDescription, hardware: Hardware) -> Offer | Non
 
 
 def _alternatives(offer: Offer, gguf: Mapping[str, Any], sizes: dict[str, int], hardware: Hardware) -> Iterator[Offer]:
-    """Other precisions first, then other numbers of slots with the one that promises most: what is tried last may find no time."""
+    """Other precisions first, then other numbers of slots with the one that promises most, then speculation.
+
+    What is tried last may find no time.
+    """
     own = offer.plan
     promising = _FAST if _FAST in sizes else own.precision
     plans = [(precision, own.slots) for precision in (_FAST, *sizes) if precision in sizes]
@@ -167,6 +170,10 @@ def _alternatives(offer: Offer, gguf: Mapping[str, Any], sizes: dict[str, int], 
         if (precision, slots) != (own.precision, own.slots) and memory <= hardware.memory_bytes:
             plan = _plan(precision, hardware, slots, own.context_tokens or 0, own.options)
             yield replace(offer, plan=plan, memory_bytes=memory)
+    if sizes[own.precision] <= _MOST_BYTES_FOR_SLOTS:
+        memory = memory_bytes(gguf, sizes[promising], own.slots, own.context_tokens or 0)
+        plan = _plan(promising, hardware, own.slots, own.context_tokens or 0, {**own.options, "speculation": "prompt_lookup"})
+        yield replace(offer, plan=plan, memory_bytes=memory)
 
 
 def _plan(precision: str, hardware: Hardware, slots: int, context_tokens: int, options: dict[str, Any]) -> Plan:

@@ -24,6 +24,9 @@ _BATCH_TOKENS = 128
 """Prompt tokens in one step. Others' next tokens and a cancellation wait for one step, so it is not llama.cpp's 2048
 (SmolLM2-135M on two cores reads 110 tokens/s in steps of 128, 140 in steps of 2048)."""
 
+_LOOKED_UP_TOKENS, _TRIED_TOKENS = 4, 8
+"""llama.cpp's 12 and 48 are for processors that read many tokens at the price of one; these do not."""
+
 _QUIET = -1
 _RPC_SECONDS = 60.0
 
@@ -156,6 +159,13 @@ def _adapt(xllamacpp: Any, params: Any, adapters: Sequence[Path]) -> None:
     params.n_ctx_checkpoints = 0
 
 
+def _speculate(xllamacpp: Any, speculative: Any) -> None:
+    """Look up the last tokens in the text so far, and try what followed them there; the model's own choice decides on each."""
+    speculative.types = [xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE]
+    speculative.ngram_simple.size_n = _LOOKED_UP_TOKENS
+    speculative.ngram_simple.size_m = _TRIED_TOKENS
+
+
 def _parameters(xllamacpp: Any, model: Path, plan: Plan) -> Any:
     context_tokens = plan.context_tokens or CONTEXT_TOKENS
     options = read_options(plan, LlamaCppOptions)
@@ -180,6 +190,8 @@ def _parameters(xllamacpp: Any, model: Path, plan: Plan) -> Any:
     params.ui = False
     params.offline = True
     params.verbosity = _QUIET
+    if options.speculation is not None:
+        _speculate(xllamacpp, params.speculative)
     if embedding:
         params.embedding = True
         if options.pooling is not None:
