@@ -6,10 +6,10 @@ import pytest
 
 from yunmo.core.errors import ContextTooLong, EngineFailed, InvalidRequest, Unsupported
 from yunmo.core.tasks import Chat, Generate, MediaPart, Message, OutputFormat, Sampling, TextDelta, Tool, ToolCall
+from yunmo.core.tool_calls import Rewriting
 from yunmo.core.usage import Usage
 from yunmo.engines.llama_cpp.answers import Answer
-from yunmo.engines.llama_cpp.requests import chat_body, generate_body, with_seed
-from yunmo.engines.llama_cpp.tools import Rewriting
+from yunmo.engines.llama_cpp.requests import chat_body, generate_body, with_seed, with_tools_written_out
 
 HELLO = (Message("user", "Hello"),)
 WEATHER = Tool("weather", "Tells the weather.", '{"type":"object","properties":{"city":{"type":"string"}},"required":["city"]}')
@@ -155,7 +155,7 @@ def rewriting(**changes):
 
 def test_the_tools_are_written_into_the_system_message_and_the_answer_gets_a_schema():
     chat = Chat(messages=(Message("system", "Be kind."), *HELLO), tools=(WEATHER,), tool_choice="required", parallel_tool_calls=False)
-    body = Rewriting.of(chat).body(chat_body(chat))
+    body = with_tools_written_out(chat_body(chat), Rewriting.of(chat))
     assert not {"tools", "tool_choice", "parallel_tool_calls"} & set(body)
     assert body["messages"][0]["content"].startswith("Be kind.")
     assert '"weather"' in body["messages"][0]["content"]
@@ -164,10 +164,22 @@ def test_the_tools_are_written_into_the_system_message_and_the_answer_gets_a_sch
     assert calls["items"]["properties"]["name"] == {"const": "weather"}
 
 
+def test_references_inside_a_tools_parameters_still_find_their_definitions():
+    parameters = {"type": "object", "properties": {"at": {"$ref": "#/$defs/place"}, "$ref": {}}, "$defs": {"place": {"type": "string"}}}
+    chat = Chat(messages=HELLO, tools=(TIME, Tool("go", parameters=json.dumps(parameters))))
+    schema = Rewriting.of(chat).schema()
+    written = json.dumps(schema)
+    (reference,) = (each for each in written.split('"') if each.endswith("/place"))
+    found = schema
+    for name in reference.removeprefix("#/").split("/"):
+        found = found[int(name)] if isinstance(found, list) else found[name]
+    assert found == {"type": "string"}
+
+
 def test_earlier_calls_and_answers_become_plain_turns():
     call = ToolCall("id1", "weather", '{"city":"Paris"}')
     chat = Chat(messages=(*HELLO, Message("assistant", tool_calls=(call,)), Message("tool", "sunny", tool_call_id="id1")), tools=(WEATHER,))
-    system, _, called, answered = Rewriting.of(chat).body(chat_body(chat))["messages"]
+    system, _, called, answered = with_tools_written_out(chat_body(chat), Rewriting.of(chat))["messages"]
     assert system["role"] == "system"
     assert json.loads(called["content"]) == {"tool_calls": [{"name": "weather", "arguments": {"city": "Paris"}}]}
     assert answered == {"role": "user", "content": "The function answered: sunny"}

@@ -13,14 +13,15 @@ import msgspec
 from yunmo.core.engine import Adapter, Plan, Progress, read_options
 from yunmo.core.errors import EngineFailed, InvalidRequest, Unavailable, Unsupported, YunmoError
 from yunmo.core.tasks import Chat, Embed, Generate, Output, Request, TextDelta, Vectors, task_name
+from yunmo.core.tool_calls import Rewriting
 from yunmo.core.usage import Usage
-from yunmo.engines.llama_cpp import embeddings, tools
+from yunmo.engines.llama_cpp import embeddings
 from yunmo.engines.llama_cpp.answers import Answer
 from yunmo.engines.llama_cpp.constraints import Constraints
 from yunmo.engines.llama_cpp.converted import chat_template
 from yunmo.engines.llama_cpp.derive import NO_ADAPTERS, Adapters, derive, derive_adapters
 from yunmo.engines.llama_cpp.options import CONTEXT_TOKENS, LlamaCppOptions
-from yunmo.engines.llama_cpp.requests import Body, chat_body, generate_body, with_seed
+from yunmo.engines.llama_cpp.requests import Body, chat_body, generate_body, with_seed, with_tools_written_out
 from yunmo.engines.llama_cpp.server import Server
 
 _SPARE_THREADS = 4
@@ -95,8 +96,8 @@ class LlamaCppEngine:
         body = chat_body(request)
         rewriting = None
         if "tools" in body and not await self._in_thread(lambda: self._constraints.template_has_tools):
-            rewriting = tools.Rewriting.of(request)
-            body = rewriting.body(body)
+            rewriting = Rewriting.of(request)
+            body = with_tools_written_out(body, rewriting)
         answers = self._answers(request, body, self._server.chat)
         async with contextlib.aclosing(answers):
             async for item in answers:

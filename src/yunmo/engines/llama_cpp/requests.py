@@ -1,11 +1,11 @@
 """Our requests in the words of llama.cpp's server (its OpenAI-shaped chat and completion bodies)."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from yunmo.core.errors import InvalidRequest, Unsupported
 from yunmo.core.tasks import Chat, Generate, Message, OutputFormat, Sampling, Tool
+from yunmo.core.tool_calls import Rewriting, chosen_tools, parsed_schema
 
 Body = dict[str, Any]
 
@@ -13,7 +13,6 @@ _SEEDS = 2**32 - 1
 """llama.cpp's seeds are 32 bits, the last one meaning "a random one"."""
 
 _SAME_NAME = ("temperature", "top_p", "top_k", "min_p", "typical_p", "frequency_penalty", "presence_penalty")
-_NAMED_TOOL_CHOICES = ("auto", "none", "required")
 
 
 def chat_body(request: Chat) -> Body:
@@ -50,33 +49,16 @@ def generate_body(request: Generate, prompt: str | Sequence[int]) -> Body:
     return body
 
 
-def chosen_tools(request: Chat) -> tuple[tuple[Tool, ...], str]:
-    """The tools that the model may call, and auto or required: choosing a tool by name leaves it alone on the list."""
-    if not request.tools or request.tool_choice == "none":
-        return (), "none"
-    if request.tool_choice in _NAMED_TOOL_CHOICES:
-        return request.tools, request.tool_choice
-    named = tuple(tool for tool in request.tools if tool.name == request.tool_choice)
-    if not named:
-        known = ", ".join(tool.name for tool in request.tools)
-        raise InvalidRequest(f"`tool_choice` names “{request.tool_choice}”, but the tools are: {known}.", param="tool_choice")
-    return named, "required"
+def with_tools_written_out(body: Body, rewriting: Rewriting) -> Body:
+    """The chat's body for a template that knows no tools."""
+    plain = {key: value for key, value in body.items() if key not in {"tools", "tool_choice", "parallel_tool_calls"}}
+    form = {"type": "json_schema", "json_schema": {"schema": rewriting.schema()}}
+    return plain | {"messages": rewriting.conversation(), "response_format": form}
 
 
 def with_seed(body: Body, sampling: Sampling, offset: int) -> Body:
     """The body with the request's seed, moved by `offset` so that further choices differ; without one if it has none."""
     return body if sampling.seed is None else body | {"seed": (sampling.seed + offset) % _SEEDS}
-
-
-def parsed_schema(text: str, param: str) -> Any:
-    """A JSON schema given as text; raises InvalidRequest if it is not JSON or no schema."""
-    try:
-        schema = json.loads(text)
-    except ValueError as error:
-        raise InvalidRequest(f"The JSON schema is not valid JSON: {error}.", param=param) from None
-    if not isinstance(schema, dict | bool):
-        raise InvalidRequest("A JSON schema is an object (or true or false).", param=param)
-    return schema
 
 
 _WHOLE_TEXT = 1 << 16

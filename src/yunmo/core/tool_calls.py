@@ -9,10 +9,12 @@ from typing import Any
 
 import msgspec
 
-from yunmo.core.errors import Unsupported
+from yunmo.core.errors import InvalidRequest, Unsupported
 from yunmo.core.tasks import Chat, Message, TextDelta, TokenLogprob, Tool, ToolCallDelta
-from yunmo.engines.llama_cpp.requests import Body, chosen_tools, parsed_schema
 
+Json = dict[str, Any]
+
+_NAMED_TOOL_CHOICES = ("auto", "none", "required")
 _RULES_CALL = 'To call functions, answer with a JSON object: {"tool_calls": [{"name": …, "arguments": {…}}]}.'
 _MOST_CALLS = 4
 """Small models repeat a call until they run out of tokens."""
@@ -27,9 +29,36 @@ _LONGEST_ESCAPE = 13
 _RULES_SAY = 'To answer yourself, answer with a JSON object: {"response": "…"}.'
 
 
+def chosen_tools(request: Chat) -> tuple[tuple[Tool, ...], str]:
+    """The tools that the model may call, and auto or required: choosing a tool by name leaves it alone on the list."""
+    if not request.tools or request.tool_choice == "none":
+        return (), "none"
+    if request.tool_choice in _NAMED_TOOL_CHOICES:
+        return request.tools, request.tool_choice
+    named = tuple(tool for tool in request.tools if tool.name == request.tool_choice)
+    if not named:
+        known = ", ".join(tool.name for tool in request.tools)
+        raise InvalidRequest(f"`tool_choice` names “{request.tool_choice}”, but the tools are: {known}.", param="tool_choice")
+    return named, "required"
+
+
+def parsed_schema(text: str, param: str) -> Any:
+    """A JSON schema given as text; raises InvalidRequest if it is not JSON or no schema."""
+    try:
+        schema = json.loads(text)
+    except ValueError as error:
+        raise InvalidRequest(f"The JSON schema is not valid JSON: {error}.", param=param) from None
+    if not isinstance(schema, dict | bool):
+        raise InvalidRequest("A JSON schema is an object (or true or false).", param=param)
+    return schema
+
+
 @dataclass(slots=True)
 class Rewriting:
-    """One such chat: `body` rewrites the request, `read` the answer's deltas (an answer can only be told once it is whole)."""
+    """One such chat: `conversation` and `schema` take the place of its messages and tools, `read` that of the answer's deltas.
+
+    An answer can only be told once it is whole.
+    """
 
     tools: tuple[Tool, ...]
     required: bool
@@ -45,13 +74,25 @@ class Rewriting:
         tools, choice = chosen_tools(request)
         return cls(tools, choice == "required", request.parallel_tool_calls and request.tool_choice != tools[0].name, request.messages)
 
-    def body(self, body: Body) -> Body:
-        """The chat's body with the tools written out."""
-        plain = {key: value for key, value in body.items() if key not in {"tools", "tool_choice", "parallel_tool_calls"}}
-        return plain | {
-            "messages": _with_system(self._instructions(), [_plain(message) for message in self.messages]),
-            "response_format": {"type": "json_schema", "json_schema": {"schema": self._schema()}},
+    def conversation(self) -> list[Json]:
+        """The messages with the tools written out, each with its role and content."""
+        return _with_system(self._instructions(), [_plain(message) for message in self.messages])
+
+    def schema(self) -> Json:
+        """The JSON schema that holds the answer to its form."""
+        parameters = {
+            f"tool{number}": _moved(parsed_schema(tool.parameters, "tools"), f"#/$defs/tool{number}")
+            for number, tool in enumerate(self.tools)
         }
+        calls = [
+            _object({"name": {"const": tool.name}, "arguments": {"$ref": f"#/$defs/{place}"}}, ("name", "arguments"))
+            for tool, place in zip(self.tools, parameters, strict=True)
+        ]
+        most = _MOST_CALLS if self.parallel else 1
+        listed = {"type": "array", "items": calls[0] if len(calls) == 1 else {"anyOf": calls}, "minItems": 1, "maxItems": most}
+        call = _object({"tool_calls": listed}, ("tool_calls",))
+        form = call if self.required else {"anyOf": [call, _object({"response": {"type": "string"}}, ("response",))]}
+        return form | {"$defs": parameters}
 
     def read(self, delta: TextDelta) -> TextDelta | None:
         """Keep a delta; the choice's last one comes back as the whole answer."""
@@ -74,18 +115,6 @@ class Rewriting:
         )
         rules = _RULES_CALL if self.required else f"{_RULES_CALL} {_RULES_SAY}"
         return f"You can call these functions:\n{listed}\n{rules}"
-
-    def _schema(self) -> Any:
-        calls = [
-            _object({"name": {"const": tool.name}, "arguments": parsed_schema(tool.parameters, "tools")}, ("name", "arguments"))
-            for tool in self.tools
-        ]
-        most = _MOST_CALLS if self.parallel else 1
-        listed = {"type": "array", "items": calls[0] if len(calls) == 1 else {"anyOf": calls}, "minItems": 1, "maxItems": most}
-        call = _object({"tool_calls": listed}, ("tool_calls",))
-        if self.required:
-            return call
-        return {"anyOf": [call, _object({"response": {"type": "string"}}, ("response",))]}
 
 
 @dataclass(slots=True)
@@ -147,7 +176,19 @@ def _object(properties: dict[str, Any], required: Sequence[str]) -> dict[str, An
     return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
 
 
-def _plain(message: Message) -> Body:
+def _moved(schema: Any, place: str) -> Any:
+    """A schema whose references to itself still hold where it is part of another one, at `place`."""
+    if isinstance(schema, list):
+        return [_moved(each, place) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        name: place + value[1:] if name == "$ref" and isinstance(value, str) and value.startswith("#") else _moved(value, place)
+        for name, value in schema.items()
+    }
+
+
+def _plain(message: Message) -> Json:
     """A turn without the roles and fields that such a template does not know."""
     if message.tool_calls:
         calls = [{"name": call.name, "arguments": _parsed(call.arguments)} for call in message.tool_calls]
@@ -164,7 +205,7 @@ def _parsed(arguments: str) -> Any:
         return arguments
 
 
-def _with_system(instructions: str, messages: list[Body]) -> list[Body]:
+def _with_system(instructions: str, messages: list[Json]) -> list[Json]:
     if messages and messages[0]["role"] in {"system", "developer"}:
         first = {"role": "system", "content": f"{messages[0]['content']}\n\n{instructions}"}
         return [first, *messages[1:]]
