@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 from pathlib import Path
 
 import msgspec
@@ -15,9 +16,10 @@ from starter_safetensors import write_smollm2
 from tiny_decoders import build
 from yunmo.core.engine import Hardware, ModelDescription, Plan
 from yunmo.core.errors import ContextTooLong, EngineFailed, InvalidRequest, Unavailable, Unsupported
-from yunmo.core.tasks import Chat, Embed, Generate, Message, OutputFormat, Sampling, TextDelta, Tool, fold
+from yunmo.core.tasks import Chat, Embed, Generate, Message, OutputFormat, Sampling, TextDelta, Tool, ToolCall, fold
 from yunmo.core.usage import Usage
 from yunmo.engines.llama_cpp.kind import kind as llama_cpp
+from yunmo.engines.openvino_genai import running
 from yunmo.engines.openvino_genai.kind import kind
 
 CONTEXT_TOKENS = 256
@@ -57,6 +59,13 @@ def smollm2(tmp_path_factory):
     return write_smollm2(next(smollm2_directory().glob("*.gguf")), tmp_path_factory.mktemp("smollm2"))
 
 
+@pytest.fixture(scope="module")
+def real(smollm2, tmp_path_factory):
+    loaded = kind.load(smollm2, tmp_path_factory.mktemp("int8"), plan("int8", context_tokens=1024), silent)
+    yield loaded
+    asyncio.run(loaded.close())
+
+
 def user(text):
     return (Message("user", text),)
 
@@ -79,9 +88,9 @@ async def tokens_of(engine, request):
     def listening(generation):
         told = generation.told
 
-        def both(tokens, is_last):
-            found.extend(tokens)
-            told(tokens, is_last)
+        def both(written):
+            found.extend(written.tokens)
+            told(written)
 
         generation.told = both
         submit(generation)
@@ -166,17 +175,195 @@ async def test_the_real_model_writes_the_tokens_that_transformers_writes(smollm2
         await engine.close()
 
 
-async def test_int8_weights_know_paris_and_count_until_a_stop_text(smollm2, tmp_path):
-    engine = kind.load(smollm2, tmp_path, plan("int8"), silent)
-    try:
-        assert "Paris" in await text(engine, Generate(prompt="The capital of France is", sampling=GREEDY))
-        counted = Generate(prompt="1, 2, 3, 4,", sampling=Sampling(max_tokens=40, temperature=0.0, stop=("8",)))
-        whole, usage = await answer(engine, counted)
-        assert whole.choices[0].text.strip() == "5, 6, 7,"
+async def test_int8_weights_know_paris_and_count_until_a_stop_text(real):
+    assert "Paris" in await text(real, Generate(prompt="The capital of France is", sampling=GREEDY))
+    counted = Generate(prompt="1, 2, 3, 4,", sampling=Sampling(max_tokens=40, temperature=0.0, stop=("8",)))
+    whole, usage = await answer(real, counted)
+    assert whole.choices[0].text.strip() == "5, 6, 7,"
+    assert whole.choices[0].finish_reason == "stop"
+    assert usage.output_tokens < 20
+
+
+PERSON = {"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer"}}, "required": ["name", "age"]}
+JSON_SCHEMA = OutputFormat("json_schema", json.dumps(PERSON))
+SHORT = Sampling(max_tokens=80, temperature=0.0)
+
+
+@pytest.mark.parametrize(
+    "request_", [Chat(messages=user("Describe Ada, 36."), sampling=SHORT), Generate(prompt="Ada is 36: ", sampling=SHORT)]
+)
+async def test_text_follows_the_json_schema_that_is_asked_for(real, request_):
+    whole, _ = await answer(real, msgspec.structs.replace(request_, output_format=JSON_SCHEMA))
+    said = json.loads(whole.choices[0].text)
+    assert set(said) == {"name", "age"}
+    assert isinstance(said["age"], int)
+    assert whole.choices[0].finish_reason == "stop"
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        (OutputFormat("regex", r"\d{3}-\d{4} (é|快递)"), r"\d{3}-\d{4} (é|快递)"),
+        (OutputFormat("grammar", 'root ::= "yes" | "no, " [a-z]{2}'), r"yes|no, [a-z]{2}"),
+    ],
+)
+async def test_a_model_of_no_sense_writes_what_the_form_allows_and_ends_there(engine, form, expected):
+    for seed in range(4):
+        whole, _ = await answer(
+            engine, Generate(prompt=PROMPT, sampling=Sampling(temperature=2.0, seed=seed, max_tokens=60), output_format=form)
+        )
+        assert re.fullmatch(expected, whole.choices[0].text)
         assert whole.choices[0].finish_reason == "stop"
-        assert usage.output_tokens < 20
-    finally:
-        await engine.close()
+
+
+async def test_any_json_object_begins_with_a_brace(engine):
+    request = Chat(messages=user("x"), sampling=Sampling(temperature=2.0, seed=3, max_tokens=5), output_format=OutputFormat("json"))
+    assert (await text(engine, request)).startswith("{")
+
+
+@pytest.mark.parametrize(
+    ("form", "reason", "param"),
+    [
+        (OutputFormat("json_schema", "{"), "not valid JSON", "response_format"),
+        (OutputFormat("json_schema", '{"type": "nonsense"}'), "nonsense", "response_format"),
+        (OutputFormat("json_schema", '{"type": "array", "uniqueItems": true}'), "uniqueItems", "response_format"),
+        (OutputFormat("json_schema", '{"$ref": "#"}'), "no text fits", "response_format"),
+        (OutputFormat("json_schema", json.dumps({"enum": ["x" * 300_000]})), "the most", "response_format"),
+        (OutputFormat("regex", "(a"), "parenthesis", "output_format"),
+        (OutputFormat("regex", "(?=a)b"), "not supported", "output_format"),
+        (OutputFormat("grammar", "root ::= missing"), "missing", "output_format"),
+        (OutputFormat("grammar", " "), "empty", "output_format"),
+    ],
+)
+async def test_a_form_that_text_cannot_be_held_to_is_refused_with_the_reason(engine, form, reason, param):
+    with pytest.raises(InvalidRequest, match=reason) as refused:
+        await answer(engine, Chat(messages=user("x"), output_format=form))
+    assert refused.value.param == param
+
+
+async def test_a_form_that_takes_for_ever_to_compile_is_refused_and_nobody_else_waits_for_it(engine):
+    endless = OutputFormat("regex", "([a-z ]{1,3000}[0-9]{1,3000}){1,300}")
+    refused = asyncio.ensure_future(answer(engine, Generate(prompt=PROMPT, output_format=endless)))
+    await answer(engine, Generate(prompt=PROMPT, sampling=GREEDY))
+    assert not refused.done()
+    with pytest.raises(InvalidRequest, match="time or memory"):
+        await refused
+    assert await text(engine, Generate(prompt=PROMPT, sampling=SHORT, output_format=OutputFormat("regex", "good"))) == "good"
+
+
+async def test_grammars_do_not_fill_the_memory_over_time(engine, monkeypatch):
+    monkeypatch.setattr(running, "_GRAMMARS", 2)
+    loads, load = [], engine._running._load
+
+    def counted():
+        loads.append(len(engine._running._active))
+        return load()
+
+    monkeypatch.setattr(engine._running, "_load", counted)
+    asked = [Generate(prompt=PROMPT, sampling=SHORT, output_format=OutputFormat("regex", f"form {number}")) for number in range(12)]
+    assert [await text(engine, each) for each in asked] == [f"form {number}" for number in range(12)]
+    assert len(loads) >= 3
+    assert not any(loads)
+
+
+WEATHER = Tool("weather", "Tells the weather.", '{"type":"object","properties":{"city":{"enum":["Paris","Rome"]}},"required":["city"]}')
+TIME = Tool("time", parameters='{"type":"object","properties":{"zone":{"$ref":"#/$defs/zone"}},"$defs":{"zone":{"type":"integer"}}}')
+
+
+@pytest.mark.parametrize("choice", ["auto", "required", "weather"])
+async def test_a_model_whose_template_knows_no_tools_calls_them(real, choice):
+    asked = Chat(
+        messages=user("What is the weather in Paris?"), tools=(WEATHER, TIME), tool_choice=choice, parallel_tool_calls=False, sampling=SHORT
+    )
+    whole, _ = await answer(real, asked)
+    (call,) = whole.choices[0].tool_calls
+    assert (call.name, json.loads(call.arguments)) == ("weather", {"city": "Paris"})
+    assert (whole.choices[0].finish_reason, whole.choices[0].text) == ("tool_calls", "")
+    cut, _ = await answer(real, msgspec.structs.replace(asked, sampling=msgspec.structs.replace(SHORT, max_tokens=20)))
+    assert cut.choices[0].finish_reason == "length"
+    assert not cut.choices[0].text
+
+
+HERMES = (
+    "{% if tools %}Tools: {% for tool in tools %}{{ tool | tojson }}{% endfor %} Call as <tool_call>{...}</tool_call>.{% endif %}"
+    "{% for message in messages %}{{ message.role }}: {{ message.content }}{{ message.tool_calls | default('') }}\n{% endfor %}assistant:"
+)
+
+
+@pytest.fixture(scope="module")
+def caller(qwen, tmp_path_factory):
+    """A model whose own template teaches calls of tools."""
+    directory = tmp_path_factory.mktemp("caller")
+    for file in qwen.iterdir():
+        (directory / file.name).symlink_to(file)
+    (directory / "tokenizer_config.json").unlink()
+    (directory / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|end|>", "chat_template": HERMES}))
+    loaded = kind.load(directory, tmp_path_factory.mktemp("derived"), plan(context_tokens=512), silent)
+    yield loaded
+    asyncio.run(loaded.close())
+
+
+async def test_with_the_choice_none_tools_are_as_if_they_were_not_there(caller):
+    plain = Chat(messages=user("Say hello."), sampling=GREEDY)
+    with_tools = msgspec.structs.replace(plain, tools=(WEATHER,), tool_choice="none")
+    assert await answer(caller, with_tools) == await answer(caller, plain)
+
+
+async def test_a_model_whose_template_knows_tools_writes_calls_in_its_own_form(caller):
+    messages = (
+        *user("Weather?"),
+        Message("assistant", tool_calls=(ToolCall("id1", "weather", '{"city":"Rome"}'),)),
+        Message("tool", "sunny", tool_call_id="id1"),
+    )
+    asked = Chat(
+        messages=messages,
+        tools=(WEATHER,),
+        tool_choice="required",
+        parallel_tool_calls=False,
+        sampling=Sampling(temperature=1.0, seed=5, max_tokens=150),
+    )
+    async with contextlib.aclosing(caller.stream(asked)) as stream:
+        deltas = [item async for item in stream if isinstance(item, TextDelta)]
+    first, *others = [call for delta in deltas for call in delta.tool_calls]
+    assert first.name == "weather"
+    assert first.id.startswith("call_")
+    assert len(others) > 2, "the arguments come in pieces"
+    assert {call.index for call in others} == {0}
+    assert json.loads("".join(call.arguments for call in others))["city"] in {"Paris", "Rome"}
+    assert deltas[-1].finish_reason == "tool_calls"
+    assert not any(delta.text for delta in deltas)
+
+
+async def test_tools_that_cannot_be_called_are_refused_by_name(caller, engine):
+    for each in (caller, engine):
+        bad = Tool("bad", parameters='{"type":"nonsense"}')
+        with pytest.raises(InvalidRequest, match="nonsense") as refused:
+            await answer(each, Chat(messages=user("x"), tools=(bad,), tool_choice="required"))
+        assert refused.value.param == "tools"
+        with pytest.raises(InvalidRequest, match="news"):
+            await answer(each, Chat(messages=user("x"), tools=(WEATHER,), tool_choice="news"))
+        with pytest.raises(Unsupported, match="together"):
+            await answer(each, Chat(messages=user("x"), tools=(WEATHER,), output_format=OutputFormat("json")))
+
+
+async def test_log_probabilities_are_those_of_transformers_also_under_penalties_and_forms(engine, qwen):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    reference = AutoModelForCausalLM.from_pretrained(qwen).eval()
+    for changes in (
+        {},
+        {"sampling": Sampling(max_tokens=12, temperature=0.7, seed=4, top_k=20, top_p=0.9, frequency_penalty=1.0)},
+        {"output_format": OutputFormat("regex", "[a-z]{4}")},
+    ):
+        whole, usage = await answer(engine, Generate(prompt=PROMPT, **({"sampling": GREEDY} | changes), top_logprobs=0))
+        told = whole.choices[0].logprobs
+        ids = [*PROMPT, *(each.id for each in told)]
+        expected = torch.log_softmax(reference(torch.tensor([ids])).logits[0].float(), dim=-1).detach()
+        for place, each in enumerate(told):
+            assert each.logprob == pytest.approx(float(expected[len(PROMPT) + place - 1, each.id]), abs=2e-3)
+            assert each.top == ()
+        assert len(told) in {usage.output_tokens, usage.output_tokens - 1}
 
 
 async def test_characters_of_several_tokens_come_whole(engine):
@@ -238,8 +425,6 @@ async def test_an_answer_ends_where_the_context_does(engine):
 @pytest.mark.parametrize(
     ("request_", "param"),
     [
-        (Chat(messages=user("x"), tools=(Tool("f"),)), "tools"),
-        (Chat(messages=user("x"), output_format=OutputFormat("json")), "output_format"),
         (Generate(prompt="x", top_logprobs=2), "top_logprobs"),
         (Generate(prompt="x", sampling=Sampling(logit_bias={"3": 1.0})), "logit_bias"),
         (Generate(prompt="x", sampling=Sampling(typical_p=0.5)), "typical_p"),
@@ -324,6 +509,8 @@ class TestOpenVinoGenAi(EngineContract):
                 Generate(prompt="x", sampling=Sampling(temperature=-1.0)),
                 Generate(prompt="x", sampling=Sampling(temperature=1.0, top_p=7.0)),
                 Generate(prompt="x", sampling=Sampling(frequency_penalty=99.0)),
+                Generate(prompt="x", output_format=OutputFormat("grammar", "root = ")),
+                Chat(messages=user("x"), tools=(Tool("f", parameters="3"),)),
             ),
             long=Generate(prompt=PROMPT, sampling=Sampling(max_tokens=200, temperature=0.0)),
             others=tuple(msgspec.structs.replace(generate, prompt=PROMPT[start:]) for start in (3, 7, 20)),

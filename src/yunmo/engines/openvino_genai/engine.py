@@ -8,13 +8,15 @@ from pathlib import Path
 
 from yunmo.core.engine import Plan, Progress
 from yunmo.core.errors import ContextTooLong, Unavailable, Unsupported, YunmoError
-from yunmo.core.tasks import Chat, FinishReason, Generate, Output, Request, TextDelta, task_name
+from yunmo.core.tasks import Chat, FinishReason, Generate, Output, Request, TextDelta, TokenLogprob, task_name
 from yunmo.core.usage import Usage
+from yunmo.engines.openvino_genai.asking import Asked, asked
 from yunmo.engines.openvino_genai.derive import derive, described
 from yunmo.engines.openvino_genai.kind import CONTEXT_TOKENS
 from yunmo.engines.openvino_genai.requests import check, config_of
-from yunmo.engines.openvino_genai.running import Generation, Running
+from yunmo.engines.openvino_genai.running import Generation, Running, Written
 from yunmo.engines.openvino_genai.text import Text
+from yunmo.engines.openvino_genai.trials import Trials
 from yunmo.engines.openvino_genai.writing import Writer
 
 _CONTEXT_OF_FIRST_TOKEN = 8
@@ -23,10 +25,11 @@ _CONTEXT_OF_FIRST_TOKEN = 8
 class OpenVinoGenAiEngine:
     """One model behind a thread that steps all requests together."""
 
-    def __init__(self, running: Running, text: Text, context_tokens: int) -> None:
+    def __init__(self, running: Running, text: Text, trials: Trials, context_tokens: int) -> None:
         self.tasks: tuple[str, ...] = ("chat", "generate") if text.chats else ("generate",)
         self._running = running
         self._text = text
+        self._trials = trials
         self._context_tokens = context_tokens
         self._closed = False
 
@@ -35,12 +38,12 @@ class OpenVinoGenAiEngine:
         """Load the repository's model, converted first if need be."""
         decoder = described(directory)
         context_tokens = min(plan.context_tokens or CONTEXT_TOKENS, decoder.context_tokens)
-        graph = derive(directory, derived, plan.precision or "int8", progress)
-        progress("loading", 0.9)
         text = Text(directory, decoder.vocabulary)
+        graph = derive(directory, derived, plan.precision or "int8", text.ends, progress)
+        progress("loading", 0.9)
         running = Running(graph, plan, context_tokens)
         progress("loading", 1.0)
-        return cls(running, text, context_tokens)
+        return cls(running, text, Trials(graph, text.ends), context_tokens)
 
     async def stream(self, request: Request) -> AsyncGenerator[Output | Usage, None]:
         """Answer with deltas, then the usage."""
@@ -50,12 +53,15 @@ class OpenVinoGenAiEngine:
             raise Unsupported(f"This model has no task “{task_name(request)}”; it has {', '.join(self.tasks)}.")
         assert isinstance(request, Chat | Generate)
         check(request)
-        prompt = await asyncio.to_thread(self._text.prompt_ids, request)
-        self._check_length(prompt, request)
+        with self._running.arriving():
+            read = await asyncio.to_thread(asked, self._text, request)
+        self._check_length(read.prompt, request)
+        if read.constraint is not None:
+            await asyncio.to_thread(self._check_form, read)
         if isinstance(request, Generate) and request.echo:
             for choice in range(request.choices):
                 yield TextDelta(choice=choice, text=self._text.spelled(request.prompt))
-        answers = self._choices(request, prompt)
+        answers = self._choices(request, read)
         async with contextlib.aclosing(answers):
             async for item in answers:
                 yield item
@@ -66,6 +72,7 @@ class OpenVinoGenAiEngine:
             self._closed = True
             await asyncio.to_thread(self._running.close)
             await asyncio.to_thread(self._text.close)
+            await asyncio.to_thread(self._trials.close)
 
     def _check_length(self, prompt: Sequence[int], request: Request) -> None:
         if len(prompt) >= self._context_tokens:
@@ -75,29 +82,39 @@ class OpenVinoGenAiEngine:
                 param="messages" if isinstance(request, Chat) else "prompt",
             )
 
-    async def _choices(self, request: Chat | Generate, prompt: Sequence[int]) -> AsyncGenerator[TextDelta | Usage, None]:
+    def _check_form(self, read: Asked) -> None:
+        assert read.constraint is not None
+        if not self._text.ends:
+            raise Unsupported("This model has no token that ends a text, so it cannot be held to a form.", param=read.constrained_by)
+        self._trials.check(read.constraint, read.constrained_by)
+
+    async def _choices(self, request: Chat | Generate, read: Asked) -> AsyncGenerator[TextDelta | Usage, None]:
         """The first choice alone until its first token: the others then find the prompt's keys and values in the cache."""
+        prompt = read.prompt
         room = self._context_tokens - len(prompt)
-        configs = [config_of(request.sampling, self._text.defaults, self._text.ends, room, each) for each in range(request.choices)]
+        configs = [config_of(request, self._text, room, each) for each in range(request.choices)]
         context = () if isinstance(request, Chat) else prompt[-_CONTEXT_OF_FIRST_TOKEN:]
         mail = _Mail(asyncio.get_running_loop())
         choices = [
-            _Choice(number, Writer(self._text.tokenizer, request.sampling.stop, context), self._text.ends)
+            _Choice(number, Writer(self._text.tokenizer, request.sampling.stop, context), self._text, request.top_logprobs is not None)
             for number in range(request.choices)
         ]
-        generations = [Generation(prompt, configs[each.number], mail.told_of(each.number), mail.failed) for each in choices]
+        generations = [
+            Generation(prompt, configs[each.number], read.constraint, mail.told_of(each.number), mail.failed) for each in choices
+        ]
         try:
             self._running.submit(generations[0])
             left, has_begun = len(choices), False
             while left:
-                number, tokens, is_last = await mail.next()
+                number, written = await mail.next()
                 if not has_begun:
                     has_begun = True
                     yield Usage(input_tokens=len(prompt))
                     for generation in generations[1:]:
                         self._running.submit(generation)
-                for delta in choices[number].read(tokens, is_last):
-                    yield delta
+                for delta in choices[number].read(written):
+                    for told in read.tell(delta):
+                        yield told
                     if delta.finish_reason:
                         left -= 1
                         generations[number].cancelled = True
@@ -110,27 +127,32 @@ class OpenVinoGenAiEngine:
 class _Choice:
     """One answer while it is written."""
 
-    def __init__(self, number: int, writer: Writer, ends: frozenset[int]) -> None:
+    def __init__(self, number: int, writer: Writer, text: Text, has_logprobs: bool) -> None:
         self.number = number
         self.tokens = 0
         self._is_over = False
         self._writer = writer
-        self._ends = ends
+        self._text = text
+        self._has_logprobs = has_logprobs
 
-    def read(self, tokens: Sequence[int], is_last: bool) -> list[TextDelta]:
+    def read(self, written: Written) -> list[TextDelta]:
         """The deltas of some tokens, one a token."""
         found: list[TextDelta] = []
         if self._is_over:
             return found
-        for token in tokens:
+        for token, logprob in zip(written.tokens, written.logprobs, strict=True):
             self.tokens += 1
-            if token in self._ends:
+            if token in self._text.ends:
                 return [*found, self._ended("stop")]
-            if text := self._writer.write(token):
-                found.append(TextDelta(choice=self.number, text=text))
+            said = self._writer.write(token)
+            if said or self._has_logprobs:
+                found.append(TextDelta(choice=self.number, text=said, logprobs=self._logprobs(token, logprob)))
             if self._writer.is_stopped:
                 return [*found, self._ended("stop")]
-        return [*found, self._ended("length")] if is_last else found
+        return [*found, self._ended("length")] if written.is_last else found
+
+    def _logprobs(self, token: int, logprob: float) -> tuple[TokenLogprob, ...]:
+        return (TokenLogprob(self._text.spelled((token,)), logprob, token),) if self._has_logprobs else ()
 
     def _ended(self, reason: FinishReason) -> TextDelta:
         self._is_over = True
@@ -142,7 +164,7 @@ class _Mail:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._arrived: deque[tuple[int, Sequence[int], bool] | YunmoError] = deque()
+        self._arrived: deque[tuple[int, Written] | YunmoError] = deque()
         self._awake = asyncio.Event()
 
     def told_of(self, number: int) -> "_Told":
@@ -153,14 +175,14 @@ class _Mail:
         """Receive an error; on any thread."""
         self.put(error)
 
-    def put(self, item: tuple[int, Sequence[int], bool] | YunmoError) -> None:
+    def put(self, item: tuple[int, Written] | YunmoError) -> None:
         """Receive something; on any thread."""
         self._arrived.append(item)
         with contextlib.suppress(RuntimeError):  # the loop has gone: nobody waits any more
             self._loop.call_soon_threadsafe(self._awake.set)
 
-    async def next(self) -> tuple[int, Sequence[int], bool]:
-        """The choice's number, its new tokens and whether they are the last. Raises the error that came instead."""
+    async def next(self) -> tuple[int, Written]:
+        """The choice's number and what was written of it. Raises the error that came instead."""
         while not self._arrived:
             await self._awake.wait()
             self._awake.clear()
@@ -175,5 +197,5 @@ class _Told:
         self._mail = mail
         self._number = number
 
-    def __call__(self, tokens: Sequence[int], is_last: bool) -> None:
-        self._mail.put((self._number, tokens, is_last))
+    def __call__(self, written: Written) -> None:
+        self._mail.put((self._number, written))

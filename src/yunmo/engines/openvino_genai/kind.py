@@ -12,14 +12,15 @@ from yunmo.core.errors import InvalidRequest
 from yunmo.engines.openvino_genai.families import Decoder, decoder_of
 
 PRECISIONS = ("int8", "fp32")
-LACKS = ("tools", "output_format", "logprobs", "logit_bias")
-"""What OpenVINO GenAI (2026.4) has no way to do: it does not tell a token's alternatives, and its grammars, on which calls of tools
-stand too, need its own copy of the tokenizer, which cannot be trusted."""
+LACKS = ("top_logprobs", "logit_bias")
+"""What OpenVINO GenAI (2026.4) has no way to do: of a token it tells its own log probability, not its alternatives'."""
 
 SLOTS = 16
 CONTEXT_TOKENS = 4096
 BATCH_TOKENS = 256
 BLOCK_TOKENS = 32
+GRAMMARS = 256
+"""How many different grammars are kept at most."""
 _SMALLEST_CONTEXT_TOKENS = 512
 _PREFERENCE = 55
 # The library, its buffers, Python and the tokenizer.

@@ -4,25 +4,31 @@ The names of the inputs and the order attention → state are those that OpenVIN
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import openvino as ov
 from openvino import opset13 as ops
 
 from yunmo.engines.openvino_genai.families import Decoder
-from yunmo.engines.openvino_genai.weights import Floats, Weights
+from yunmo.engines.openvino_genai.weights import Floats
 
 _LARGEST_INT8 = 127.0
 
 
-def network(decoder: Decoder, weights: Weights, precision: str, share: Callable[[float], None]) -> ov.Model:
+class Tensors(Protocol):
+    """A model's tensors by name, as 32-bit floats of the shape that is expected."""
+
+    def read(self, name: str, shape: tuple[int, ...]) -> Floats: ...
+
+
+def network(decoder: Decoder, weights: Tensors, precision: str, share: Callable[[float], None]) -> ov.Model:
     """The whole model; `precision` is int8 (of the matrices, row by row) or fp32."""
     return _Drawing(decoder, weights, precision).model(share)
 
 
 class _Drawing:
-    def __init__(self, decoder: Decoder, weights: Weights, precision: str) -> None:
+    def __init__(self, decoder: Decoder, weights: Tensors, precision: str) -> None:
         self._decoder = decoder
         self._weights = weights
         self._precision = precision

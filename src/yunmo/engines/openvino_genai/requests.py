@@ -1,13 +1,13 @@
 """Our requests as OpenVINO GenAI's generation configs; what it cannot do is refused."""
 
 import secrets
-from collections.abc import Collection
 from typing import Any
 
 import openvino_genai
 
 from yunmo.core.errors import InvalidRequest, Unsupported
 from yunmo.core.tasks import Chat, Generate, Sampling
+from yunmo.engines.openvino_genai.text import Text
 
 _ELSEWHERE = "deploy the model with the engine llama_cpp or transformers for that."
 
@@ -18,9 +18,7 @@ def check(request: Chat | Generate) -> None:
     """Raise Unsupported or InvalidRequest for what cannot be answered as asked."""
     sampling = request.sampling
     refused = {
-        "tools": isinstance(request, Chat) and bool(request.tools) and request.tool_choice != "none",
-        "output_format": request.output_format is not None,
-        "top_logprobs": request.top_logprobs is not None,
+        "top_logprobs": bool(request.top_logprobs),
         "logit_bias": bool(sampling.logit_bias),
         "typical_p": sampling.typical_p not in {None, 1.0},
         "beams": sampling.beams not in {None, 1},
@@ -34,20 +32,24 @@ def check(request: Chat | Generate) -> None:
         raise InvalidRequest("`temperature` must not be negative.", param="temperature")
     if isinstance(request, Chat) and not request.messages:
         raise InvalidRequest("The conversation has no message; send at least one.", param="messages")
+    if isinstance(request, Generate) and request.echo and request.top_logprobs is not None:
+        raise Unsupported("This engine has no log probabilities of the prompt: leave out `echo` or `logprobs`.", param="echo")
     if isinstance(request, Generate) and not request.prompt:
         raise InvalidRequest("The prompt is empty; send at least one character or token.", param="prompt")
 
 
-def config_of(sampling: Sampling, defaults: dict[str, Any], ends: Collection[int], room: int, choice: int) -> Any:
-    """How one choice is written: at most `room` tokens, until one of `ends`; the model's own `defaults` where nothing is asked.
+def config_of(request: Chat | Generate, text: Text, room: int, choice: int) -> Any:
+    """How one choice is written: at most `room` tokens, until one of the model's ends; its own defaults where nothing is asked.
 
     Each choice draws with a seed of its own: the request's, moved by its number, or a random one.
     """
+    sampling, defaults = request.sampling, text.defaults
     config = openvino_genai.GenerationConfig()
     config.max_new_tokens = min(room, sampling.max_tokens or room)
-    config.stop_token_ids = set(ends)
-    config.eos_token_id = min(ends, default=0)
-    config.ignore_eos = not ends
+    config.stop_token_ids = set(text.ends)
+    config.eos_token_id = min(text.ends, default=0)
+    config.ignore_eos = not text.ends
+    config.logprobs = int(request.top_logprobs is not None)
     config.repetition_penalty = _number(sampling.repetition_penalty, defaults.get("repetition_penalty"), 1.0)
     config.presence_penalty = sampling.presence_penalty or 0.0
     config.frequency_penalty = sampling.frequency_penalty or 0.0

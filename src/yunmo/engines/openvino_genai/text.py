@@ -1,15 +1,16 @@
 """A repository's own tokenizer, chat template and defaults: what goes into the model, and what its tokens spell."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
 from yunmo.core.errors import InvalidRequest, Unsupported
-from yunmo.core.tasks import Chat, Generate
+from yunmo.core.tasks import Generate, Tool
 from yunmo.engines.openvino_genai.templates import Renderer
+from yunmo.engines.openvino_genai.tools import BEGIN
 
 _SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
 
@@ -34,12 +35,18 @@ class Text:
         """Whether the model has a template for conversations."""
         return self._renderer is not None
 
-    def prompt_ids(self, request: Chat | Generate) -> list[int]:
-        """The tokens to continue. Raises InvalidRequest for a conversation that the template refuses or ids that there are not."""
-        if isinstance(request, Chat):
-            if self._renderer is None:
-                raise Unsupported("This model has no chat template: use the task “generate”.")
-            return list(self.tokenizer.encode(self._renderer.render(request), add_special_tokens=False).ids)
+    def writes_calls(self) -> bool:
+        """Whether the template teaches the model to write calls of tools in the form that is read here."""
+        return self._renderer is not None and BEGIN in self._renderer.template and self._renderer.knows_tools()
+
+    def chat_ids(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Tool] = ()) -> list[int]:
+        """The tokens of a conversation. Raises InvalidRequest for one that the template refuses."""
+        if self._renderer is None:
+            raise Unsupported("This model has no chat template: use the task “generate”.")
+        return list(self.tokenizer.encode(self._renderer.render(messages, tools), add_special_tokens=False).ids)
+
+    def prompt_ids(self, request: Generate) -> list[int]:
+        """The tokens to continue. Raises InvalidRequest for ids that there are not."""
         ids = self._ids(request.prompt)
         return ids if request.truncate_prompt_tokens is None else ids[-max(1, request.truncate_prompt_tokens) :]
 

@@ -49,11 +49,11 @@ class Writer:
         if found:
             self.is_stopped, self._held = True, ""
             return text[: min(found)]
-        kept = max((_overlap(text, stop) for stop in self._stops), default=0)
+        kept = max((overlap(text, stop) for stop in self._stops), default=0)
         self._held = text[len(text) - kept :]
         return text[: len(text) - kept]
 
 
-def _overlap(text: str, stop: str) -> int:
-    """How many characters at the end of the text may be the beginning of the stop text."""
+def overlap(text: str, stop: str) -> int:
+    """How many characters at the end of the text may be the beginning of another text, the stop text."""
     return next((size for size in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:size])), 0)
