@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import tokenizers
 from engine_contract import EngineCase, EngineContract
 
 from starter_models import smollm2_directory
@@ -18,8 +19,9 @@ from yunmo.core.engine import Hardware, ModelDescription, Plan
 from yunmo.core.errors import ContextTooLong, EngineFailed, InvalidRequest, Unavailable, Unsupported
 from yunmo.core.tasks import Chat, Embed, Generate, Message, OutputFormat, Sampling, TextDelta, Tool, ToolCall, fold
 from yunmo.core.usage import Usage
+from yunmo.engines.llama_cpp.derive import derive as derive_gguf
 from yunmo.engines.llama_cpp.kind import kind as llama_cpp
-from yunmo.engines.openvino_genai import running
+from yunmo.engines.openvino_genai import gguf_files, running
 from yunmo.engines.openvino_genai.kind import kind
 
 CONTEXT_TOKENS = 256
@@ -138,10 +140,49 @@ CERTAIN = (
 )
 
 
-async def test_the_real_model_answers_as_llama_cpp_does_with_the_same_weights(smollm2, tmp_path):
-    found, expected = await answers_of(kind, smollm2, plan(), tmp_path), await answers_of(llama_cpp, *llama_cpp_plan(), tmp_path)
+async def test_the_real_model_as_gguf_answers_as_llama_cpp_does(tmp_path):
+    found, expected = (
+        await answers_of(kind, smollm2_directory(), plan(), tmp_path),
+        await answers_of(llama_cpp, *llama_cpp_plan(), tmp_path),
+    )
     assert [whole.choices[0].text for whole, _ in found] == [whole.choices[0].text for whole, _ in expected]
     assert [usage.input_tokens for _, usage in found] == [usage.input_tokens for _, usage in expected]
+
+
+def as_gguf(family, directory):
+    """The tiny decoder, and its one GGUF file in a directory of its own."""
+    model = build(family, directory / "model")
+    made, _ = derive_gguf(model, directory / "derived", Plan(engine="llama_cpp", precision="F32", threads=2, context_tokens=256), silent)
+    (directory / "gguf").mkdir()
+    return model, made.rename(directory / "gguf" / "tiny.F32.gguf").parent
+
+
+@pytest.mark.parametrize("family", ["llama-3", "qwen2", "qwen3"])
+async def test_a_gguf_writes_the_tokens_that_transformers_writes_of_the_model_it_was_made_of(family, tmp_path):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model, directory = as_gguf(family, tmp_path)
+    reference = AutoModelForCausalLM.from_pretrained(model).eval()
+    engine = kind.load(directory, tmp_path / "derived", plan(), silent)
+    try:
+        for text_ in ("It's 12345, isn't it?  OK", "快递比预计晚了两天"):
+            asked = torch.tensor([tokenizers.Tokenizer.from_file(str(model / "tokenizer.json")).encode(text_).ids])
+            expected = reference.generate(asked, attention_mask=torch.ones_like(asked), max_new_tokens=20, do_sample=False)[
+                0, asked.shape[1] :
+            ]
+            assert await tokens_of(engine, Generate(prompt=text_, sampling=Sampling(max_tokens=20, temperature=0.0))) == expected.tolist()
+        assert "chat" in engine.tasks
+    finally:
+        await engine.close()
+
+
+def test_a_gguf_whose_tokenizer_would_read_texts_otherwise_never_serves(tmp_path, monkeypatch):
+    _, directory = as_gguf("qwen2", tmp_path)
+    monkeypatch.setitem(gguf_files.CUTTERS, "qwen2", (r"\p{L}",))
+    with pytest.raises(EngineFailed, match=r"cannot be rebuilt: to llama\.cpp .* is .* not"):
+        kind.load(directory, tmp_path / "derived", plan(), silent)
+    assert not list((tmp_path / "derived").rglob("*.xml"))
 
 
 async def answers_of(engine_kind, directory, its_plan, derived):

@@ -12,6 +12,7 @@ import pytest
 
 import tiny_decoders
 from starter_models import smollm2_directory
+from yunmo.core.difficult_texts import TEXTS
 from yunmo.core.engine import Hardware, Plan
 from yunmo.core.errors import EngineFailed, InvalidRequest
 from yunmo.core.tasks import Chat, Generate, Message, Sampling, fold
@@ -20,7 +21,6 @@ from yunmo.engines.llama_cpp.converted import read_facts
 from yunmo.engines.llama_cpp.engine import LlamaCppEngine
 from yunmo.engines.llama_cpp.families import decoder_of
 from yunmo.engines.llama_cpp.kind import kind
-from yunmo.engines.llama_cpp.proving import TEXTS
 from yunmo.engines.llama_cpp.server import Server
 from yunmo.engines.llama_cpp.vocabulary import read_vocabulary
 from yunmo.engines.transformers.kind import describe_directory

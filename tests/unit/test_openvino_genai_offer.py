@@ -74,6 +74,59 @@ def test_without_a_tokenizer_of_its_own_nothing_is_offered():
     assert kind.offer(description({name: size for name, size in FILES.items() if name != "tokenizer.json"}), MACHINE) is None
 
 
+GGUF = {
+    "general.architecture": "llama",
+    "llama.block_count": 30,
+    "llama.context_length": 8192,
+    "llama.embedding_length": 576,
+    "llama.feed_forward_length": 1536,
+    "llama.attention.head_count": 9,
+    "llama.attention.head_count_kv": 3,
+    "llama.attention.layer_norm_rms_epsilon": 1e-5,
+    "llama.rope.freq_base": 100_000.0,
+    "tokenizer.ggml.model": "gpt2",
+    "tokenizer.ggml.pre": "smollm",
+    "tokenizer.ggml.tokens": 49152,
+    "tokenizer.chat_template": "{{ messages }}",
+}
+
+
+def gguf_offer(files=None, **changes):
+    files = files or {"small-Q4_1.gguf": 98_000_000, "README.md": 1}
+    return kind.offer(ModelDescription(repository="library/small", revision="0" * 40, files=files, gguf=GGUF | changes), MACHINE)
+
+
+def test_a_gguf_is_offered_with_the_file_that_keeps_most_of_the_weights():
+    offer = gguf_offer()
+    assert offer.tasks == ("chat", "generate")
+    assert (offer.files, offer.plan.options, offer.plan.precision) == (("small-Q4_1.gguf",), {"file": "small-Q4_1.gguf"}, "int8")
+    kind.check(offer.plan)
+    several = {"small-Q4_K_M.gguf": 90, "small-Q8_0.gguf": 150, "mmproj-F16.gguf": 300, "big-F16-00001-of-00002.gguf": 400}
+    assert gguf_offer(several).files == ("small-Q8_0.gguf",)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"general.architecture": "gemma3"},
+        {"tokenizer.ggml.model": "llama"},
+        {"tokenizer.ggml.pre": "unheard-of"},
+        {"llama.rope.scaling.type": "yarn"},
+        {"llama.rope.dimension_count": 32},
+        {"llama.expert_count": 8},
+        {"llama.block_count": None},
+    ],
+)
+def test_a_gguf_that_would_be_read_or_computed_otherwise_is_left_to_llama_cpp(changes):
+    assert gguf_offer(**changes) is None
+
+
+@pytest.mark.parametrize("file", ["../other.gguf", "/etc/model.gguf", "a/../../b.gguf"])
+def test_the_file_is_one_of_the_repository(file):
+    with pytest.raises(InvalidRequest, match="inside the repository"):
+        kind.check(Plan(engine="openvino_genai", options={"file": file}))
+
+
 def test_the_memory_counts_the_cache_of_every_slot_and_shrinks_to_fit():
     large = kind.offer(description(), MACHINE)
     small = kind.offer(description(), dataclasses.replace(MACHINE, memory_bytes=1 << 30))

@@ -6,15 +6,16 @@ from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
-from yunmo.core.engine import Plan, Progress
+from yunmo.core.engine import Plan, Progress, read_options
 from yunmo.core.errors import ContextTooLong, Unavailable, Unsupported, YunmoError
 from yunmo.core.tasks import Chat, FinishReason, Generate, Output, Request, TextDelta, TokenLogprob, task_name
 from yunmo.core.usage import Usage
 from yunmo.engines.openvino_genai.asking import Asked, asked
-from yunmo.engines.openvino_genai.derive import derive, described
-from yunmo.engines.openvino_genai.kind import CONTEXT_TOKENS
+from yunmo.engines.openvino_genai.derive import derive
+from yunmo.engines.openvino_genai.kind import CONTEXT_TOKENS, OpenVinoGenAiOptions
 from yunmo.engines.openvino_genai.requests import check, config_of
 from yunmo.engines.openvino_genai.running import Generation, Running, Written
+from yunmo.engines.openvino_genai.sources import source
 from yunmo.engines.openvino_genai.text import Text
 from yunmo.engines.openvino_genai.trials import Trials
 from yunmo.engines.openvino_genai.writing import Writer
@@ -36,10 +37,11 @@ class OpenVinoGenAiEngine:
     @classmethod
     def load(cls, directory: Path, derived: Path, plan: Plan, progress: Progress) -> "OpenVinoGenAiEngine":
         """Load the repository's model, converted first if need be."""
-        decoder = described(directory)
-        context_tokens = min(plan.context_tokens or CONTEXT_TOKENS, decoder.context_tokens)
-        text = Text(directory, decoder.vocabulary)
-        graph = derive(directory, derived, plan.precision or "int8", text.ends, progress)
+        options = read_options(plan, OpenVinoGenAiOptions)
+        read = source(directory, derived, options.file, progress)
+        context_tokens = min(plan.context_tokens or CONTEXT_TOKENS, read.decoder.context_tokens)
+        text = Text(read.texts, read.decoder.vocabulary)
+        graph = derive(read, derived, plan.precision or "int8", text.ends, progress)
         progress("loading", 0.9)
         running = Running(graph, plan, context_tokens)
         progress("loading", 1.0)

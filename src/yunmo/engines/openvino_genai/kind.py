@@ -1,14 +1,19 @@
-"""What OpenVINO GenAI can do with a repository: it takes decoders of Llama's kind as safetensors with a tokenizer.json."""
+"""What OpenVINO GenAI can do with a repository: it takes decoders of Llama's kind, as safetensors with a tokenizer.json or as GGUF.
+
+A GGUF's tokenizer is rebuilt, and the model loads only if llama.cpp is there to prove that it reads difficult texts alike.
+"""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 import msgspec
 
 from yunmo.core.engine import Engine, Hardware, ModelDescription, Offer, Plan, Progress, check_precision, read_options
 from yunmo.core.errors import InvalidRequest
+from yunmo.engines.openvino_genai import gguf_models
 from yunmo.engines.openvino_genai.families import Decoder, decoder_of
 
 PRECISIONS = ("int8", "fp32")
@@ -19,20 +24,28 @@ SLOTS = 16
 CONTEXT_TOKENS = 4096
 BATCH_TOKENS = 256
 BLOCK_TOKENS = 32
-GRAMMARS = 256
+GRAMMARS = 128
 """How many different grammars are kept at most."""
 _SMALLEST_CONTEXT_TOKENS = 512
 _PREFERENCE = 55
 # The library, its buffers, Python and the tokenizer.
 _OVERHEAD_BYTES = 500 << 20
+# The program that tries forms out, from the first one on (143 MiB with SmolLM2's vocabulary).
+_TRIAL_BYTES = 150 << 20
+# A compiled grammar, for each token of the vocabulary: 0.6 MiB with SmolLM2's 49,152.
+_GRAMMAR_BYTES_PER_TOKEN = 12
 # The file that is read and the same matrices as the processor wants them.
 _COPIES = 2
 
 
 class OpenVinoGenAiOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The options of a plan; `batch_tokens` is the most that one step reads, and a cancellation waits for its end."""
+    """The options of a plan.
+
+    `batch_tokens` is the most that one step reads, and a cancellation waits for its end; `file` is the GGUF to read.
+    """
 
     batch_tokens: Annotated[int, msgspec.Meta(ge=32, le=2**16)] = BATCH_TOKENS
+    file: str | None = None
 
 
 class OpenVinoGenAiKind:
@@ -42,11 +55,10 @@ class OpenVinoGenAiKind:
 
     def offer(self, model: ModelDescription, hardware: Hardware) -> Offer | None:
         """Offer generation for a decoder that is known exactly, and chat if it has a template; nothing for other models."""
-        decoder = decoder_of(model.config)
-        weights = tuple(path for path in model.files if "/" not in path and path.endswith((".safetensors", ".safetensors.index.json")))
-        if decoder is None or "tokenizer.json" not in model.files or not weights:
+        found = _safetensors(model) or _gguf(model)
+        if found is None:
             return None
-        slots, context_tokens = _fit(decoder, hardware.memory_bytes)
+        slots, context_tokens = _fit(found.decoder, hardware.memory_bytes)
         plan = Plan(
             engine=self.name,
             format="openvino",
@@ -54,22 +66,25 @@ class OpenVinoGenAiKind:
             threads=hardware.cores,
             slots=slots,
             context_tokens=context_tokens,
+            options=found.options,
         )
         return Offer(
             engine=self.name,
-            tasks=("chat", "generate") if _has_template(model) else ("generate",),
+            tasks=("chat", "generate") if found.has_template else ("generate",),
             plan=plan,
-            memory_bytes=memory_bytes(decoder, "int8", slots, context_tokens),
+            memory_bytes=memory_bytes(found.decoder, "int8", slots, context_tokens),
             preference=_PREFERENCE,
-            files=(*weights, *(path for path in model.files if "/" not in path and path.endswith((".json", ".jinja")))),
-            missing=None if find_spec("openvino_genai") else "OpenVINO GenAI is not installed: pip install 'yunmo[openvino]'",
+            files=found.files,
+            missing=found.missing,
             lacks=LACKS,
             keeps_prompts=True,
         )
 
     def check(self, plan: Plan) -> None:
         """Refuse unknown and impossible options."""
-        read_options(plan, OpenVinoGenAiOptions)
+        options = read_options(plan, OpenVinoGenAiOptions)
+        if options.file is not None:
+            _check_file(options.file)
         check_precision(plan, PRECISIONS)
         if plan.streams != 1:
             raise InvalidRequest("The engine openvino_genai batches by itself: leave `streams` at 1.", param="streams")
@@ -84,6 +99,46 @@ class OpenVinoGenAiKind:
 kind = OpenVinoGenAiKind()
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A model that can be read, and from what."""
+
+    decoder: Decoder
+    files: tuple[str, ...]
+    has_template: bool
+    missing: str | None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def _safetensors(model: ModelDescription) -> _Found | None:
+    decoder = decoder_of(model.config)
+    weights = tuple(path for path in model.files if "/" not in path and path.endswith((".safetensors", ".safetensors.index.json")))
+    if decoder is None or "tokenizer.json" not in model.files or not weights:
+        return None
+    files = (*weights, *(path for path in model.files if "/" not in path and path.endswith((".json", ".jinja"))))
+    return _Found(decoder, tuple(dict.fromkeys(files)), _has_template(model), _missing("openvino", "openvino_genai"))
+
+
+def _gguf(model: ModelDescription) -> _Found | None:
+    file = gguf_models.chosen(model.files)
+    decoder = gguf_models.decoder_of(model.gguf)
+    if file is None or decoder is None:
+        return None
+    has_template = "tokenizer.chat_template" in model.gguf
+    missing = _missing("openvino,llama-cpp", "openvino_genai", "gguf", "xllamacpp")
+    return _Found(decoder, (file,), has_template, missing, {"file": file})
+
+
+def _missing(extra: str, *libraries: str) -> str | None:
+    absent = any(find_spec(name) is None for name in libraries)
+    return f"OpenVINO GenAI is not installed: pip install 'yunmo[{extra}]'" if absent else None
+
+
+def _check_file(name: str) -> None:
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        raise InvalidRequest(f"The option 'file' is a path inside the repository, not '{name}'.", param="file")
+
+
 def cache_blocks(slots: int, context_tokens: int) -> int:
     """The blocks of keys and values with which every slot can use its whole context."""
     return slots * (-(-context_tokens // BLOCK_TOKENS) + 1)
@@ -93,7 +148,8 @@ def memory_bytes(decoder: Decoder, precision: str, slots: int, context_tokens: i
     """What one replica needs: weights, the cache of all slots, the rest."""
     weights = decoder.parameters * (4 if precision == "fp32" else 1) * _COPIES
     cache = cache_blocks(slots, context_tokens) * BLOCK_TOKENS * _cache_bytes_per_token(decoder, precision)
-    return weights + cache + _OVERHEAD_BYTES
+    grammars = GRAMMARS * _GRAMMAR_BYTES_PER_TOKEN * decoder.vocabulary
+    return weights + cache + grammars + _TRIAL_BYTES + _OVERHEAD_BYTES
 
 
 def _cache_bytes_per_token(decoder: Decoder, precision: str) -> int:
