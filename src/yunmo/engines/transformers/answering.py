@@ -6,12 +6,13 @@ import numpy as np
 
 from yunmo.core.engine import BatchEngine, Result
 from yunmo.core.errors import InvalidRequest, Unsupported
+from yunmo.core.rewriting import check_text
 from yunmo.core.tasks import Answer, Answers, Request, Span
 from yunmo.core.usage import Usage
 from yunmo.engines.transformers.loading import Checkpoint
 from yunmo.engines.transformers.running import Itemwise
 from yunmo.engines.transformers.spans import Found, Window, best_spans
-from yunmo.engines.transformers.text import check_text, check_top_k
+from yunmo.engines.transformers.text import check_top_k
 
 _WINDOW_TOKENS = 384
 

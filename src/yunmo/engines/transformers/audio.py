@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from yunmo.core.engine import BatchEngine, Result
 from yunmo.core.errors import InvalidRequest, Unsupported
+from yunmo.core.rewriting import check_text
 from yunmo.core.tasks import ClassifyAudio, Labels, Request, Speak, Speech
 from yunmo.core.usage import Usage
 from yunmo.engines.transformers.loading import Checkpoint
 from yunmo.engines.transformers.running import Itemwise
-from yunmo.engines.transformers.text import check_text, check_top_k, labels_of
+from yunmo.engines.transformers.text import check_top_k, labels_of
 
 MAX_SECONDS = 4 * 3600
 _MAX_CHANNELS = 16

@@ -10,6 +10,7 @@ import numpy as np
 
 from yunmo.core.engine import BatchEngine, Engine, Result
 from yunmo.core.errors import ContextTooLong, InvalidRequest, Unsupported
+from yunmo.core.rewriting import check_text
 from yunmo.core.tasks import AnswerDocument, Answers, PlacedWord, Request, Span
 from yunmo.core.usage import Usage
 from yunmo.engines.transformers.answering import best_first
@@ -17,7 +18,7 @@ from yunmo.engines.transformers.images import open_image, pixels_of
 from yunmo.engines.transformers.loading import Checkpoint
 from yunmo.engines.transformers.running import Itemwise, Job, Threaded
 from yunmo.engines.transformers.spans import Found, Window, best_spans
-from yunmo.engines.transformers.text import check_text, check_top_k
+from yunmo.engines.transformers.text import check_top_k
 from yunmo.engines.transformers.written import write_likeliest
 
 # the values of the library's pipeline

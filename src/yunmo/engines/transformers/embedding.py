@@ -4,11 +4,12 @@ from typing import Any
 
 from yunmo.core.engine import BatchEngine, Result
 from yunmo.core.errors import ContextTooLong, InvalidRequest
+from yunmo.core.rewriting import check_text
 from yunmo.core.tasks import Embed, Vector, Vectors
 from yunmo.core.usage import Usage
 from yunmo.engines.transformers.loading import Checkpoint
 from yunmo.engines.transformers.running import Itemwise
-from yunmo.engines.transformers.text import check_text, text_cost
+from yunmo.engines.transformers.text import text_cost
 
 _MODES = {
     "pooling_mode_cls_token": "cls",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from yunmo.core.engine import ModelDescription
+from yunmo.core.rewriting import text_tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +121,6 @@ _ENCODER_DECODERS = {
     "t5", "mt5", "umt5", "longt5", "switch_transformers", "bart", "mbart", "plbart", "pegasus", "pegasus_x", "bigbird_pegasus",
     "m2m_100", "marian", "blenderbot", "blenderbot-small", "led", "prophetnet", "fsmt", "nllb-moe", "mvp", "encoder-decoder",
 }  # fmt: skip
-_TRANSLATORS = {"marian", "m2m_100", "mbart", "fsmt", "nllb-moe"}
-_T5_LIKE = {"t5", "mt5", "umt5", "longt5", "switch_transformers"}
 _SOUND = {
     "wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat", "sew", "sew-d", "data2vec-audio", "wav2vec2-conformer", "wav2vec2-bert",
 }  # fmt: skip
@@ -197,7 +196,7 @@ def tasks_of(family: Family, model: ModelDescription) -> tuple[str, ...]:
     if family is DECODER:
         return family.tasks if _has_chat_template(model) else ("generate",)
     if family is ENCODER_DECODER:
-        return _text_tasks(model)
+        return text_tasks(str(config.get("model_type", "")), model.pipeline_tag, config.get("task_specific_params"))
     return family.tasks
 
 
@@ -235,28 +234,6 @@ def _answers_about_pages(model: ModelDescription) -> bool:
         return False
     named = [model.documents.get(name) for name in ("added_tokens.json", "tokenizer_config.json")]
     return model.pipeline_tag == "document-question-answering" or _QUESTION_TAG in json.dumps(named)
-
-
-def _text_tasks(model: ModelDescription) -> tuple[str, ...]:
-    kind, pipeline_tag = str(model.config.get("model_type", "")), model.pipeline_tag
-    if kind in _TRANSLATORS:
-        return ("translate",)
-    if kind not in _T5_LIKE:
-        return ("summarize", "generate") if pipeline_tag != "translation" else ("translate", "generate")
-    trained = pipeline_tag if pipeline_tag in {"summarization", "translation"} else _trained_for(model.config.get("task_specific_params"))
-    if trained == "summarization":
-        return ("summarize", "translate", "generate")
-    if trained is None and pipeline_tag == "text2text-generation":
-        return ("generate", "translate", "summarize")
-    return ("translate", "summarize", "generate")
-
-
-def _trained_for(parameters: Any) -> str | None:
-    """What a T5 was trained for by the instructions in its configuration; None if that is both, or neither."""
-    instructed = parameters if isinstance(parameters, dict) else {}
-    found = {"translation" if str(name).startswith("translation_") else name for name in instructed}
-    known = found & {"summarization", "translation"}
-    return known.pop() if len(known) == 1 else None
 
 
 def _has_chat_template(model: ModelDescription) -> bool:

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from yunmo.core.choosing import Choosing, beams_of, choosing_of
 from yunmo.core.engine import Engine
-from yunmo.core.errors import ContextTooLong, EngineFailed, InvalidRequest, Unsupported
+from yunmo.core.errors import EngineFailed, Unsupported
+from yunmo.core.generating import prompt_tokens, room_after, tokens_to_follow
 from yunmo.core.tasks import Chat, Generate, TextDelta, TokenLogprob
 from yunmo.core.usage import Usage
 from yunmo.engines.transformers import decoding, templates
@@ -11,10 +13,7 @@ from yunmo.engines.transformers.decoding import Chooser, Watcher, Writer
 from yunmo.engines.transformers.loading import Checkpoint
 from yunmo.engines.transformers.running import Job, Threaded
 
-MAX_CHOICES = 128
 _CHOICES_AT_ONCE = 8
-_NO_CONTEXT_MAX_TOKENS = 1024
-_MAX_TOP_LOGPROBS = 20
 
 
 def decoder(checkpoint: Checkpoint, tasks: tuple[str, ...]) -> Engine:
@@ -60,20 +59,7 @@ class Generator:
 
     def generate(self, request: Generate, job: Job) -> Usage:
         """Continue a prompt, streaming deltas into the job."""
-        if not request.prompt:
-            raise InvalidRequest("the prompt is empty: send at least one character", param="prompt")
-        if isinstance(request.prompt, str):
-            prompt = self.encode(request.prompt, special=True)
-            characters = len(request.prompt)
-        else:
-            prompt, characters = list(request.prompt), 0
-            wrong = next((token for token in prompt if not 0 <= token < self._vocabulary), None)
-            if wrong is not None:
-                raise InvalidRequest(f"the token id {wrong} is not in the model's vocabulary of {self._vocabulary}", param="prompt")
-        if request.truncate_prompt_tokens is not None:
-            if request.truncate_prompt_tokens < 1:
-                raise InvalidRequest("a truncated prompt must keep at least 1 token", param="truncate")
-            prompt = prompt[-request.truncate_prompt_tokens :]
+        prompt, characters = prompt_tokens(request, lambda text: self.encode(text, special=True), self._vocabulary)
         if request.echo and not self._has_encoder:
             self._echo(prompt, request, job)
         return self.write(prompt, request, job, characters)
@@ -85,10 +71,8 @@ class Generator:
 
     def write(self, prompt: list[int], request: Chat | Generate, job: Job, characters: int) -> Usage:
         """Write every choice; returns what it took."""
-        room = self._room(prompt, request)
-        wish = request.sampling.max_tokens
-        default = getattr(self._model.generation_config, "max_new_tokens", None) or (room if room is not None else _NO_CONTEXT_MAX_TOKENS)
-        max_tokens = min(default if wish is None else wish, room if room is not None else _NO_CONTEXT_MAX_TOKENS * 64)
+        default = getattr(self._model.generation_config, "max_new_tokens", None)
+        max_tokens = tokens_to_follow(request.sampling.max_tokens, default, self._room(prompt, request))
         written = 0
         job.emit(Usage(input_tokens=len(prompt), characters=characters))
         for first in range(0, request.choices, _CHOICES_AT_ONCE):
@@ -103,12 +87,12 @@ class Generator:
         writers = [Writer(job, choice, self._decode, [] if self._has_encoder else prompt, sampling.stop) for choice in choices]
         for writer in writers:
             writer.ends = self._ends
-        beams = decoding.beams_of(sampling, None)
+        beams = beams_of(sampling, None)
         if max_tokens > 0 and beams > 1:
             self._search(prompt, request, job, writers, max_tokens)
         elif max_tokens > 0:
             defaults = self._model.generation_config
-            choosing = decoding.choosing_of(sampling, defaults, self._vocabulary)
+            choosing = choosing_of(sampling, defaults, self._vocabulary)
             chooser = Chooser(_for_rows(choosing, choices), len(writers), request.top_logprobs, self._name)
             inputs = torch.tensor([prompt]).repeat(len(writers), 1)
             self._model.generate(
@@ -141,17 +125,7 @@ class Generator:
 
     def _room(self, prompt: list[int], request: Chat | Generate) -> int | None:
         """How many tokens may follow the prompt; None where there is no limit."""
-        _check(request)
-        limit = self._checkpoint.context_tokens
-        if not prompt:
-            raise InvalidRequest("the prompt is empty", param="prompt")
-        if limit is not None and len(prompt) > limit - (0 if self._has_encoder else 1):
-            raise ContextTooLong(
-                f"the prompt has {len(prompt)} tokens; this model's context has {limit}: shorten the prompt", param="prompt"
-            )
-        if limit is None:
-            return None
-        return limit - 1 if self._has_encoder else limit - len(prompt)
+        return room_after(prompt, request, self._checkpoint.context_tokens, has_encoder=self._has_encoder)
 
     def _echo(self, prompt: list[int], request: Generate, job: Job) -> None:
         """Send the prompt first, with the log probability of each of its tokens (0 for the first, which nothing precedes)."""
@@ -174,21 +148,7 @@ class Generator:
         return str(self._checkpoint.tokenizer.decode([token], skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
-def _check(request: Chat | Generate) -> None:
-    if request.output_format is not None:
-        raise Unsupported(
-            "this engine cannot hold its text to a schema or grammar; deploy the model as GGUF, or ask for plain text",
-            param="response_format",
-        )
-    if not 1 <= request.choices <= MAX_CHOICES:
-        raise InvalidRequest(f"{request.choices} choices were asked for; 1 to {MAX_CHOICES} can be", param="n")
-    if request.top_logprobs is not None and not 0 <= request.top_logprobs <= _MAX_TOP_LOGPROBS:
-        raise InvalidRequest(f"top_logprobs is {request.top_logprobs}; it must be from 0 to {_MAX_TOP_LOGPROBS}", param="top_logprobs")
-    if request.sampling.max_tokens == 0 and not (isinstance(request, Generate) and request.echo):
-        raise InvalidRequest("max_tokens is 0; it must be at least 1", param="max_tokens")
-
-
-def _for_rows(choosing: decoding.Choosing, choices: Sequence[int]) -> decoding.Choosing:
+def _for_rows(choosing: Choosing, choices: Sequence[int]) -> Choosing:
     """The same, with the seed moved on by the choices that other batches have written."""
     import dataclasses
 

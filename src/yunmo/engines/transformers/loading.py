@@ -10,13 +10,11 @@ from typing import Any
 
 from yunmo.core.engine import Plan, Progress
 from yunmo.core.errors import ContextTooLong, EngineFailed
+from yunmo.core.rewriting import context_tokens
 from yunmo.engines.transformers import families
 from yunmo.engines.transformers.families import Family
 
 _HARMLESS_MISSING = ("pooler.", "position_ids")
-_NO_LIMIT = 1_000_000
-# these count positions from the padding's index, so that two of the configured positions are never used
-_OFFSET_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer", "mpnet", "bigbird_pegasus"}
 
 
 class Checkpoint:
@@ -65,14 +63,7 @@ class Checkpoint:
     @cached_property
     def context_tokens(self) -> int | None:
         """How many tokens the model can read; None where there is no limit."""
-        config = self.config.get_text_config()
-        positions = next(
-            (getattr(config, name) for name in ("max_position_embeddings", "n_positions", "seq_length") if _limit(config, name)), None
-        )
-        if positions is not None and config.model_type in _OFFSET_POSITIONS:
-            positions -= 2
-        known = [positions, self.plan.context_tokens, _limit(self.tokenizer, "model_max_length")]
-        return min((limit for limit in known if limit), default=None)
+        return context_tokens(self.config, self.tokenizer, self.plan.context_tokens)
 
     def count(self, *texts: str) -> int:
         """How many tokens the model reads for this text, or for this pair of texts.
@@ -145,11 +136,6 @@ class Checkpoint:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError) as error:
             part = auto_class.removeprefix("Auto")
             raise EngineFailed(f"the model's {part} could not be loaded: {_first_line(error)}") from error
-
-
-def _limit(holder: Any, name: str) -> int | None:
-    value = getattr(holder, name, None)
-    return int(value) if isinstance(value, int) and 0 < value < _NO_LIMIT else None
 
 
 def _first_line(error: Exception) -> str:

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+from yunmo.core.choosing import MAX_BEAMS
 from yunmo.core.engine import Engine
 from yunmo.core.errors import InvalidRequest, Unsupported
 from yunmo.core.tasks import Transcribe, Transcript, TranscriptSegment, Word
 from yunmo.core.usage import Usage
 from yunmo.engines.transformers.audio import Samples, decode_audio
-from yunmo.engines.transformers.decoding import MAX_BEAMS, Watcher
+from yunmo.engines.transformers.decoding import Watcher
 from yunmo.engines.transformers.loading import Checkpoint
 from yunmo.engines.transformers.running import Job, Threaded
 

@@ -4,11 +4,11 @@ from typing import Any
 
 from yunmo.core.engine import BatchEngine, Result
 from yunmo.core.errors import ContextTooLong, InvalidRequest
+from yunmo.core.rewriting import check_text
 from yunmo.core.tasks import AnswerTable, Request, TableAnswer
 from yunmo.core.usage import Usage
 from yunmo.engines.transformers.loading import Checkpoint
 from yunmo.engines.transformers.running import Itemwise
-from yunmo.engines.transformers.text import check_text
 
 # a model reads some 500 tokens; more than this is only work for the tokenizer, which runs in Python
 MAX_CHARACTERS = 30_000

@@ -6,6 +6,7 @@ from typing import Any
 
 from yunmo.core.engine import BatchEngine, Result
 from yunmo.core.errors import InvalidRequest, Unsupported
+from yunmo.core.rewriting import check_text
 from yunmo.core.tasks import (
     Classify,
     ClassifyTokens,
@@ -48,13 +49,6 @@ def text_cost(request: Request) -> int:
     rows: Any = getattr(request, "texts", None) or getattr(request, "inputs", ())
     parts = [part for row in rows for part in ([row] if isinstance(row, str) else [str(each) for each in row])]
     return max(1, sum(map(len, parts)) // 4)
-
-
-def check_text(text: str, param: str) -> str:
-    """The text itself; raises InvalidRequest if there is nothing in it."""
-    if not text:
-        raise InvalidRequest("the text is empty: send at least one character", param=param)
-    return text
 
 
 def check_top_k(top_k: int | None) -> int | None:

@@ -48,6 +48,10 @@ class Pair:
     target: str | None = None
     first_token: int | None = None
 
+    def told(self, text: str) -> str:
+        """The text behind the prefix, unless its writer has put that there."""
+        return text if text.startswith(self.prefix) else self.prefix + text
+
 
 class Languages:
     """The languages of one model."""
