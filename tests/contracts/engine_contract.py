@@ -182,8 +182,9 @@ class EngineContract:
     async def test_every_choice_ends_with_a_reason(self, case, engine):
         for request in case.requests.values():
             if task_name(request) in {"chat", "generate"}:
-                deltas = [chunk for chunk in await chunks_of(engine, request) if isinstance(chunk, TextDelta)]
-                ended = [delta.choice for delta in deltas if delta.finish_reason]
+                *chunks, _ = await chunks_of(engine, request)
+                ended = [chunk.choice for chunk in chunks if isinstance(chunk, TextDelta) and chunk.finish_reason]
+                ended += [index for chunk in chunks if isinstance(chunk, Choices) for index in range(len(chunk.choices))]
                 assert sorted(ended) == list(range(request.choices))
 
     async def test_requests_at_the_same_time_do_not_mix(self, case, engine):

@@ -68,7 +68,7 @@ class Languages:
         """
         if self._kind in {"t5", "mt5", "umt5", "longt5", "switch_transformers"}:
             return self._by_prefix(source, target)
-        codes = self._codes()
+        codes = self.codes()
         if codes:
             return self._by_code(source, target, codes)
         if self._target_tokens():
@@ -80,6 +80,21 @@ class Languages:
         return next(
             (Pair(prefix=prefix) for prefix in self._prefixes().values() if prefix and all(text.startswith(prefix) for text in texts)), None
         )
+
+    def codes(self) -> dict[str, int]:
+        """The codes of languages that have a token of their own, and its id; empty where languages are told otherwise."""
+        tokenizer = self._tokenizer
+        by_code = getattr(tokenizer, "lang_code_to_id", None)
+        if by_code:
+            return {str(code): int(number) for code, number in by_code.items()}
+        if not hasattr(tokenizer, "src_lang"):
+            return {}
+        special = getattr(tokenizer, "additional_special_tokens", None) or getattr(tokenizer, "extra_special_tokens", None) or []
+        names = [str(name) for name in (special.values() if isinstance(special, dict) else special)]
+        if not names:
+            names = [str(token) for token in tokenizer.get_added_vocab()]
+        codes = [name for name in names if re.fullmatch(r"[a-z]{2,3}_[A-Za-z]{2,4}", name)]
+        return {name: int(tokenizer.convert_tokens_to_ids(name)) for name in codes}
 
     def _by_prefix(self, source: str | None, target: str | None) -> Pair:
         """T5 reads an instruction; those that it was trained with are in its configuration."""
@@ -114,20 +129,6 @@ class Languages:
             raise InvalidRequest(f"name the source and the target language; this model knows {_listed(sorted(codes))}", param="tgt_lang")
         source, target = _find(source, codes, "src_lang"), _find(target, codes, "tgt_lang")
         return Pair(source=source, target=target, first_token=codes[target])
-
-    def _codes(self) -> dict[str, int]:
-        tokenizer = self._tokenizer
-        by_code = getattr(tokenizer, "lang_code_to_id", None)
-        if by_code:
-            return {str(code): int(number) for code, number in by_code.items()}
-        if not hasattr(tokenizer, "src_lang"):
-            return {}
-        special = getattr(tokenizer, "additional_special_tokens", None) or getattr(tokenizer, "extra_special_tokens", None) or []
-        names = [str(name) for name in (special.values() if isinstance(special, dict) else special)]
-        if not names:
-            names = [str(token) for token in tokenizer.get_added_vocab()]
-        codes = [name for name in names if re.fullmatch(r"[a-z]{2,3}_[A-Za-z]{2,4}", name)]
-        return {name: int(tokenizer.convert_tokens_to_ids(name)) for name in codes}
 
     def _target_tokens(self) -> dict[str, str]:
         """The `>>deu<<` tokens of a Marian model with several target languages, by their code."""
