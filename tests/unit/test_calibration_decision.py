@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yunmo.core.engine import ModelDescription, Plan
-from yunmo.core.tasks import Choice, Choices, Entities, Entity, Label, Labels, Vector, Vectors, task_name
+from yunmo.core.tasks import Choice, Choices, Entities, Entity, Label, Labels, Texts, Vector, Vectors, task_name
 from yunmo.serving.calibration.decision import decide
 from yunmo.serving.calibration.drift import budget_of, drift
 from yunmo.serving.calibration.plot import plot
@@ -71,6 +71,35 @@ def test_labels_drift_by_their_logits_whatever_constant_is_added():
 def test_logits_that_are_not_numbers_are_over_any_budget():
     one = [_labels(yes=2.0, no=-1.0)]
     assert budget_of(one[0]).problem(drift(one, [_labels(yes=math.nan, no=math.nan)]))
+
+
+def test_a_translation_drifts_by_the_words_that_are_others_wherever_they_are():
+    reference = [Texts(texts=("Der Zug fährt heute um neun von Gleis drei ab .",)), Texts(texts=("快递晚了两天。",))]
+    assert drift(reference, reference) == Drift(1.0, 0.0, 2)
+    early = drift(reference[:1], [Texts(texts=("Die Bahn fährt heute um neun von Gleis drei ab .",))])
+    late = drift(reference[:1], [Texts(texts=("Der Zug fährt heute um neun von Gleis drei los ,",))])
+    assert early.agreement == late.agreement == pytest.approx(9 / 11, abs=1e-4)
+    assert "agreement 0.8182" in budget_of(reference[0]).problem(early)
+    assert drift(reference[1:], [Texts(texts=("快递晚了三天。",))]).agreement == pytest.approx(6 / 7, abs=1e-4)
+    assert drift(reference[:1], [Texts(texts=("",))]).agreement == 0.0
+
+
+def test_translations_are_asked_for_in_languages_that_the_model_knows():
+    def pair(config, **documents):
+        model = ModelDescription(
+            "a/b", "0" * 40, {}, {"config.json": config} | {f"{name}.json": value for name, value in documents.items()}
+        )
+        requests = samples("translate", model)
+        assert len(requests) == 24
+        return requests[0].source, requests[0].target, any("\u4e00" <= letter <= "\u9fff" for letter in requests[0].texts[0])
+
+    parameters = {"translation_de_to_en": {"prefix": "x"}, "translation_en_to_ro": {"prefix": "y"}, "summarization": {}}
+    assert pair({"model_type": "t5", "task_specific_params": parameters}) == ("en", "ro", False)
+    assert pair({"model_type": "t5"}) == ("en", "de", False)
+    assert pair({"model_type": "m2m_100"}) == ("en", "fr", False)
+    assert pair({"model_type": "marian"}) == (None, None, False)
+    assert pair({"model_type": "marian"}, vocab={"</s>": 0, ">>deu<<": 5}) == (None, "deu", False)
+    assert pair({"model_type": "marian"}, tokenizer_config={"source_lang": "zh"}) == (None, None, True)
 
 
 def test_vectors_drift_by_their_angle():

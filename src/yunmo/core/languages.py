@@ -1,7 +1,7 @@
 """How each family of translation models is told its languages."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,12 +116,7 @@ class Languages:
         return Pair(prefix=f"translate {_NAMES[wish[0]]} to {_NAMES[wish[1]]}: ")
 
     def _prefixes(self) -> dict[tuple[str, str], str]:
-        parameters = getattr(self._config, "task_specific_params", None) or {}
-        return {
-            (found[1], found[2]): str(values.get("prefix", ""))
-            for name, values in parameters.items()
-            if (found := _PREFIX.fullmatch(name)) and isinstance(values, dict)
-        }
+        return instructions(getattr(self._config, "task_specific_params", None) or {})
 
     def _by_code(self, source: str | None, target: str | None, codes: dict[str, int]) -> Pair:
         """M2M100, NLLB and mBART mark the input with its language and begin the output with the target's token."""
@@ -154,6 +149,15 @@ class Languages:
             if wish is not None and known and _base(wish) != _base(known):
                 raise InvalidRequest(f"this model translates {own[0]} to {own[1]} only, so {param} cannot be {wish}", param=param)
         return Pair()
+
+
+def instructions(parameters: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    """What a configuration's `task_specific_params` put in front of the text, by the languages translated from and into."""
+    return {
+        (found[1], found[2]): str(values.get("prefix", ""))
+        for name, values in parameters.items()
+        if (found := _PREFIX.fullmatch(name)) and isinstance(values, Mapping)
+    }
 
 
 def _find(wish: str, codes: dict[str, int], param: str) -> str:

@@ -17,7 +17,7 @@ class Drift(msgspec.Struct, frozen=True):
     """How far a plan's answers are from the reference's, over `samples` inputs.
 
     `agreement` is the share of equal answers: same best label, same entity per token, same generated text up to the first
-    difference; for vectors the mean cosine. `error` is the relative L2 error of mean-centred logits, or the mean difference of
+    difference, same words of a translation or summary in the same order; for vectors the mean cosine. `error` is the relative L2 error of mean-centred logits, or the mean difference of
     scores; for vectors one minus the smallest cosine.
     """
 

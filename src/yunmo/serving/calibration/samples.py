@@ -1,9 +1,12 @@
 """Inputs that a calibration runs: of realistic mixed lengths, in English and Chinese, the same every time."""
 
 import random
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 
 from yunmo.core.engine import ModelDescription
+from yunmo.core.languages import instructions
+from yunmo.core.rewriting import T5_LIKE
 from yunmo.core.tasks import (
     Answer,
     Chat,
@@ -23,6 +26,7 @@ from yunmo.core.tasks import (
 _SEED = 20261124
 _TEXTS = 192
 _PROMPTS = 12
+_SENTENCES = 24
 _REPLY_TOKENS = 32
 _PROMPT_WORDS = 80
 _TYPICAL_WORDS = 3.2
@@ -79,6 +83,9 @@ def samples(task: str, model: ModelDescription) -> list[Request]:
     if make is None:
         return []
     source = random.Random(_SEED)  # noqa: S311 - not for secrets
+    if task == "translate":
+        chinese = 1.0 if _is_from_chinese(model) else 0.0
+        return make([_passage(source, _words(source), chinese) for _ in range(_SENTENCES)], model)
     if task in _LONG:
         return make([_passage(source, _PROMPT_WORDS) for _ in range(_PROMPTS)], model)
     return make([_passage(source, _words(source)) for _ in range(_TEXTS)], model)
@@ -89,9 +96,9 @@ def _words(source: random.Random) -> int:
     return int(min(_MOST_WORDS, max(_FEWEST_WORDS, source.lognormvariate(_TYPICAL_WORDS, _SPREAD))))
 
 
-def _passage(source: random.Random, words: int) -> str:
-    """About so many words: every fourth passage Chinese, two characters counting as a word."""
-    is_chinese = source.random() < 0.25
+def _passage(source: random.Random, words: int, chinese: float = 0.25) -> str:
+    """About so many words: so large a share of passages Chinese, two characters counting as a word."""
+    is_chinese = source.random() < chinese
     sentences = _CHINESE if is_chinese else _ENGLISH
     passage = ""
     while (len(passage) / 2 if is_chinese else len(passage.split())) < words:
@@ -134,15 +141,35 @@ def _generate(texts: Sequence[str], _model: ModelDescription) -> list[Request]:
     return [Generate(prompt=text, sampling=Sampling(max_tokens=_REPLY_TOKENS, temperature=0.0)) for text in texts]
 
 
-def _translate(texts: Sequence[str], _model: ModelDescription) -> list[Request]:
-    return [Translate(texts=(text,)) for text in texts]
+def _translate(texts: Sequence[str], model: ModelDescription) -> list[Request]:
+    source, target = _languages(model)
+    sampling = Sampling(max_tokens=_REPLY_TOKENS)
+    return [Translate(texts=(text,), source=source, target=target, sampling=sampling, truncate=True) for text in texts]
 
 
 def _summarize(texts: Sequence[str], _model: ModelDescription) -> list[Request]:
-    return [Summarize(texts=(text,), truncate=True) for text in texts]
+    return [Summarize(texts=(text,), sampling=Sampling(max_tokens=_REPLY_TOKENS), truncate=True) for text in texts]
 
 
-_LONG = frozenset({"chat", "generate", "summarize", "translate"})
+def _languages(model: ModelDescription) -> tuple[str | None, str | None]:
+    """The languages to name in a request; None where the model knows one only."""
+    kind = model.config.get("model_type")
+    if kind in T5_LIKE:
+        pairs = sorted(instructions(model.config.get("task_specific_params") or {}))
+        return next((pair for pair in pairs if pair[0] == "en"), (pairs or [("en", "de")])[0])
+    if kind != "marian":
+        return "en", "fr"
+    tokens: Iterable[str] = model.documents.get("vocab.json") or ()
+    targets = (found[1] for token in tokens if (found := re.fullmatch(r">>(\w+)<<", token)))
+    return None, next(targets, None)
+
+
+def _is_from_chinese(model: ModelDescription) -> bool:
+    own = (model.documents.get("tokenizer_config.json") or {}).get("source_lang")
+    return model.config.get("model_type") == "marian" and str(own).startswith("zh")
+
+
+_LONG = frozenset({"chat", "generate", "summarize"})
 _MAKERS: dict[str, Callable[[Sequence[str], ModelDescription], list[Request]]] = {
     "classify": _classify,
     "classify-tokens": _classify_tokens,
