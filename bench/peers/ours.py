@@ -21,7 +21,7 @@ _ENDPOINTS = {
     "classify": Endpoint(f"/models/{CLASSIFIER}", '{"inputs": TEXT}', (0, 0, "label")),
     "embed": Endpoint("/v1/embeddings", f'{{"model": "{EMBEDDER}", "input": TEXT}}', ("data", 0, "embedding")),
 }
-_WITHOUT = {"without": ["tools", "output_format", "logprobs", "logit_bias"]}
+_WITHOUT = {"without": ["top_logprobs", "logit_bias"]}
 """The chats of this benchmark ask for none of these, as a deployment may say."""
 
 
