@@ -21,6 +21,9 @@ from yunmo.core.difficult_texts import TEXTS
 _SPECIALS_TRIED = 64
 _RPC_SECONDS = 60.0
 
+_KEPT: list[object] = []
+"""What is never given back: llama.cpp's server may wait for ever for its own thread to end."""
+
 
 def main(file: str, tokenizer_file: str) -> None:
     """Print the problem, if there is one."""
@@ -54,11 +57,12 @@ class _Llama:
         params.offline, params.verbosity = True, -1
         self._path, self._key = str(path), secrets.token_hex(16)
         params.hostnames, params.api_keys = [self._path], [self._key]
-        self._server = xllamacpp.Server(params)
+        _KEPT.append(xllamacpp.Server(params))
 
     def tokens(self, text: str, adds_special: bool) -> list[int]:
         connection = http.client.HTTPConnection("localhost", timeout=_RPC_SECONDS)
         connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.sock.settimeout(_RPC_SECONDS)
         connection.sock.connect(self._path)
         try:
             body = json.dumps({"content": text, "add_special": adds_special})
@@ -72,4 +76,4 @@ class _Llama:
 if __name__ == "__main__":
     main(sys.argv[1], sys.argv[2])
     sys.stdout.flush()
-    os._exit(0)  # llama.cpp's threads need not be waited for
+    os._exit(0)
