@@ -1,29 +1,20 @@
 """The GGUF that a plan needs: the repository's own, or one made once in a child process and kept in the derived directory."""
 
-import contextlib
-import fcntl
-import json
 import re
-import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import msgspec
 
 from yunmo.core.engine import Adapter, Plan, Progress, read_options
 from yunmo.core.errors import EngineFailed, InvalidRequest, Unavailable
+from yunmo.engines import making
 from yunmo.engines.llama_cpp.converted import FLOATS, FORMAT, Converted, document, facts_path, read_facts, versions
 from yunmo.engines.llama_cpp.families import decoder_of
 from yunmo.engines.llama_cpp.files import ChosenGguf, choose_gguf, quantisation, whole_models
 from yunmo.engines.llama_cpp.options import LlamaCppOptions
-
-_LAST_WORDS = 2000
-_MAKING = ".making-"
 
 
 def derive(directory: Path, derived: Path, plan: Plan, progress: Progress) -> tuple[Path, Converted | None]:
@@ -39,7 +30,7 @@ def derive(directory: Path, derived: Path, plan: Plan, progress: Progress) -> tu
         return directory / chosen.path, None
     name = re.sub(r"[^\w.-]", "_", chosen.path.removesuffix(".gguf"))
     file = derived / "llama_cpp" / f"{name}-{plan.precision}.gguf"
-    _requantise(file, plan.precision, [directory / shard for shard in chosen.shards], _within(progress, 0.0, 0.9))
+    _requantise(file, plan.precision, [directory / shard for shard in chosen.shards], making.within(progress, 0.0, 0.9))
     return file, None
 
 
@@ -77,10 +68,10 @@ def derive_adapters(adapters: Sequence[Adapter], base: Path, derived: Path, prog
         progress("converting adapters", 0.9)
         file = folder / f"{adapter.name}.gguf"
         problem = None
-        with _alone(folder):
+        with making.alone(folder):
             if not file.is_file():
                 try:
-                    problem = _make(["adapter", adapter.directory], file, [str(base)], _within(progress, 0.9, 0.95))
+                    problem = _make(["adapter", adapter.directory], file, [str(base)], making.within(progress, 0.9, 0.95))
                 except EngineFailed as error:
                     problem = error.message
         if problem is None:
@@ -105,18 +96,18 @@ def _converted(directory: Path, derived: Path, precision: str, progress: Progres
         )
     floats = precision if precision in FLOATS else decoder.floats
     base = derived / "llama_cpp" / f"converted-{floats}.gguf"
-    facts = read_facts(base) or _convert(directory, base, floats, _within(progress, 0.0, 0.7))
+    facts = read_facts(base) or _convert(directory, base, floats, making.within(progress, 0.0, 0.7))
     if facts.problem:
         raise EngineFailed(f"The model cannot be served as GGUF: {facts.problem}. The engine transformers can serve it as it is.")
     if precision in {"", floats}:
         return base, facts
     file = base.with_name(f"converted-{precision}.gguf")
-    _requantise(file, precision, [base], _within(progress, 0.7, 0.9))
+    _requantise(file, precision, [base], making.within(progress, 0.7, 0.9))
     return file, facts
 
 
 def _requantise(file: Path, precision: str, sources: Sequence[Path], progress: Progress) -> None:
-    with _alone(file.parent):
+    with making.alone(file.parent):
         if not file.is_file():
             problem = _make(["gguf"], file, [precision, *map(str, sources)], progress)
             if problem:
@@ -124,7 +115,7 @@ def _requantise(file: Path, precision: str, sources: Sequence[Path], progress: P
 
 
 def _convert(directory: Path, file: Path, precision: str, progress: Progress) -> Converted:
-    with _alone(file.parent):
+    with making.alone(file.parent):
         known = read_facts(file)
         if known is not None:
             return known
@@ -141,56 +132,13 @@ def _convert(directory: Path, file: Path, precision: str, progress: Progress) ->
     return made
 
 
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One process at a time makes files in the folder; what one left behind that was killed is cleared away."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for stale in folder.glob(f"{_MAKING}*"):
-            shutil.rmtree(stale, ignore_errors=True)
-        yield
-
-
 def _make(begin: Sequence[str], file: Path, end: Sequence[str], progress: Progress) -> str | None:
-    """Run the program in a process of its own, and move what it wrote to its place whole; the problem if it cannot be made."""
-    with tempfile.TemporaryDirectory(prefix=_MAKING, dir=file.parent) as making, tempfile.TemporaryFile("w+") as errors:
-        made = Path(making) / file.name
-        command = [sys.executable, "-m", "yunmo.engines.llama_cpp.convert", *begin, str(made), *end]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True)  # noqa: S603 - our own program
-        assert process.stdout is not None
-        with process:
-            try:
-                problem = _follow(process.stdout, progress)
-            except BaseException:
-                process.kill()
-                raise
-        if problem:
-            return problem
-        if process.returncode < 0:
-            raise EngineFailed(f"The conversion was ended by signal {-process.returncode}; it may have had too little memory.")
-        if process.returncode:
-            errors.seek(0)
-            raise EngineFailed(f"The conversion failed: {errors.read()[-_LAST_WORDS:].strip()}")
-        if facts_path(made).is_file():
-            facts_path(made).replace(facts_path(file))
-        made.replace(file)
-    return None
-
-
-def _within(progress: Progress, begin: float, end: float) -> Progress:
-    """Progress of one step as a part of the whole."""
-    return lambda step, share: progress(step, begin + (end - begin) * share)
-
-
-def _follow(lines: IO[str], progress: Progress) -> str | None:
-    problem = None
-    for line in lines:
-        if not line.startswith("{"):
-            continue  # a library printed something
-        told = json.loads(line)
-        if "problem" in told:
-            problem = str(told["problem"])
-        else:
-            progress(str(told["step"]), float(told["share"]))
+    """Run the program, and move what it wrote to its place whole; the problem if it cannot be made."""
+    with tempfile.TemporaryDirectory(prefix=making.MAKING, dir=file.parent) as unfinished:
+        made = Path(unfinished) / file.name
+        problem = making.run("yunmo.engines.llama_cpp.convert", (*begin, str(made), *end), progress, name="conversion")
+        if problem is None:
+            if facts_path(made).is_file():
+                facts_path(made).replace(facts_path(file))
+            made.replace(file)
     return problem
