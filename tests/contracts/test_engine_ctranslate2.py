@@ -221,6 +221,49 @@ def test_a_seed_makes_a_sampled_text_repeatable_and_each_choice_another(both):
     assert len({choice.text for choice in first.choices}) == 3
 
 
+class Counting:
+    """A translator that counts its runs."""
+
+    def __init__(self, translator):
+        self._translator = translator
+        self.runs = 0
+
+    def translate_batch(self, sources, **options):
+        self.runs += 1
+        return self._translator.translate_batch(sources, **options)
+
+
+def test_what_is_likeliest_costs_one_run_and_what_is_drawn_by_a_seed_one_for_each_other_token(both, monkeypatch):
+    own, _ = both("flan-t5")
+    counting = Counting(own._translator)
+    monkeypatch.setattr(own, "_translator", counting)
+    own.run(0, [Generate(prompt="who", sampling=Sampling(max_tokens=12), top_logprobs=1)])
+    assert counting.runs == 1
+    own.run(0, [Generate(prompt="who", sampling=Sampling(max_tokens=12, temperature=2.0), choices=8)])
+    assert counting.runs == 2
+    own.run(0, [Generate(prompt="who", sampling=Sampling(max_tokens=12, temperature=2.0, seed=1))])
+    assert 2 < counting.runs <= 14
+
+
+def test_texts_drawn_without_a_seed_differ_from_one_another(both):
+    own, _ = both("t5")
+    request = Generate(prompt="hello", sampling=Sampling(max_tokens=10, temperature=3.0, top_k=50), choices=6)
+    output, usage = own.run(0, [request])[0]
+    assert len({choice.text for choice in output.choices}) > 1
+    assert own.run(0, [request])[0][0] != output
+    assert usage.output_tokens <= 60
+
+
+def test_wishes_that_would_take_too_long_are_refused_and_say_what_to_leave_out(both, monkeypatch):
+    own, _ = both("mbart")
+    monkeypatch.setattr("yunmo.engines.ctranslate2.choosing.MOST_STEPS", 40)
+    wish = Sampling(max_tokens=30, temperature=5.0, seed=1)
+    good, refused = own.run(0, [Translate(texts=("hello",), source="en", target="de", sampling=each) for each in (SHORT, wish)])
+    assert good[0].texts
+    assert isinstance(refused, Unsupported)
+    assert "max_tokens" in refused.message
+
+
 def test_a_text_that_is_too_long_is_refused_or_cut_as_asked(both):
     own, reference = both("marian")
     refused = own.run(0, [Translate(texts=(LONG,))])[0]

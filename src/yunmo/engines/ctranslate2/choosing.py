@@ -1,55 +1,106 @@
 """Texts whose tokens are chosen one by one, for wishes that CTranslate2's search does not have.
 
-Sampling with a request's own seed, penalties, biases, log probabilities: each step reads the scores of the next token after
-what was written so far. The library keeps no state between steps, so that a long text costs the square of its length.
+A request's own seed, penalties, biases, log probabilities: the library writes the likeliest tokens and shows the scores of each
+step. Where another token is chosen it is stopped, and begins again after that one. It keeps no state between runs, so that each
+new beginning costs a step for every token before it; that is bounded.
 """
 
+import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from yunmo.core.choosing import Choosing
+from yunmo.core.errors import EngineFailed, Unsupported
 from yunmo.core.tasks import TokenLogprob
 from yunmo.engines.ctranslate2.searching import Written, names
 from yunmo.engines.ctranslate2.settings import Rules
 
 Scores = NDArray[np.float64]
+MOST_STEPS = 4096
+"""For one text: enough for 90 tokens if each is another one than the likeliest, and for 4,096 if none is."""
+
 _LEAST_LOGPROB = -9999.0
 
 
+@dataclass(frozen=True, slots=True)
 class Wish:
-    """How the tokens of one request are chosen. `top_logprobs` None wants no log probabilities; `name` spells a token."""
+    """How the tokens of one request are chosen. `start` is the token that texts begin from, `name` spells a token.
 
-    def __init__(self, choosing: Choosing, rules: Rules, start: int, top_logprobs: int | None, name: Callable[[int], str]) -> None:
-        self.choosing = choosing
-        self.rules = rules
-        self.start = start
-        self.top_logprobs = top_logprobs
-        self.name = name
+    `top_logprobs` None wants no log probabilities.
+    """
+
+    choosing: Choosing
+    rules: Rules
+    start: int
+    top_logprobs: int | None
+    name: Callable[[int], str]
 
 
 def choose_texts(translator: Any, source: Sequence[int], first: int | None, wish: Wish, rows: int) -> list[Written]:
-    """So many texts for one source, each with a random generator of its own."""
-    seeds = np.random.SeedSequence(wish.choosing.seed).generate_state(1)[0] if wish.choosing.seed is None else wish.choosing.seed
-    rules = wish.rules
-    randoms = [np.random.default_rng((int(seeds) + row) % 2**63) for row in range(rows)]
-    texts: list[list[int]] = [[] for _ in range(rows)]
-    logprobs: list[list[TokenLogprob]] = [[] for _ in range(rows)]
-    open_rows = list(range(rows))
-    for step in range(rules.most_tokens):
-        scores = _next_scores(translator, source, [texts[row] for row in open_rows])
-        for row, plain in zip(open_rows, scores, strict=True):
-            _apply(rules, first, step, texts[row], plain)
-            token = _choose(wish, texts[row], plain, randoms[row])
-            if wish.top_logprobs is not None:
-                logprobs[row].append(logprob_of(plain, token, wish.top_logprobs, wish.name))
-            texts[row].append(token)
-        open_rows = [row for row in open_rows if texts[row][-1] not in rules.ends]
-        if not open_rows:
-            break
-    return [Written(text, tuple(each)) for text, each in zip(texts, logprobs, strict=True)]
+    """So many texts for one source, each with a random generator of its own.
+
+    Raises Unsupported when that takes more than MOST_STEPS steps of the model for one of them.
+    """
+    seed = secrets.randbits(62) if wish.choosing.seed is None else wish.choosing.seed
+    return [_Text(wish, first, np.random.default_rng((seed + row) % 2**63)).write(translator, source) for row in range(rows)]
+
+
+class _Text:
+    """One text while it is written."""
+
+    def __init__(self, wish: Wish, first: int | None, random: np.random.Generator) -> None:
+        self._wish = wish
+        self._first = first
+        self._random = random
+        self._tokens: list[int] = []
+        self._logprobs: list[TokenLogprob] = []
+        self._known = 0
+        self._steps = 0
+
+    def write(self, translator: Any, source: Sequence[int]) -> Written:
+        """Begin again after what is written until the text is finished."""
+        while not self._is_finished():
+            self._known = len(self._tokens)
+            translator.translate_batch(
+                [names(source)],
+                target_prefix=[names(self._tokens)] if self._tokens else None,
+                beam_size=1,
+                max_input_length=0,
+                min_decoding_length=0,
+                max_decoding_length=self._wish.rules.most_tokens,
+                return_logits_vocab=True,
+                callback=self._see,
+            )
+            if len(self._tokens) == self._known:
+                raise EngineFailed("the model wrote nothing more, and the text was not at its end")
+        return Written(self._tokens, tuple(self._logprobs))
+
+    def _see(self, step: Any) -> bool:
+        """Choose the token of this step; whether the library is to stop because it chose another one, or at the end."""
+        self._steps += 1
+        if self._steps > MOST_STEPS:
+            raise Unsupported(
+                "seeds, penalties, biases and log probabilities take too long with so long a text here: leave them out, "
+                "lower max_tokens, or deploy the model with the engine transformers"
+            )
+        if step.step < self._known:
+            return False
+        wish = self._wish
+        scores = np.array(step.logits, dtype=np.float64).reshape(-1)
+        _apply(wish.rules, self._first, self._tokens, scores)
+        token = _choose(wish, self._tokens, scores, self._random)
+        if wish.top_logprobs is not None:
+            self._logprobs.append(logprob_of(scores, token, wish.top_logprobs, wish.name))
+        self._tokens.append(token)
+        return self._is_finished() or token != step.token_id
+
+    def _is_finished(self) -> bool:
+        rules = self._wish.rules
+        return len(self._tokens) >= rules.most_tokens or (bool(self._tokens) and self._tokens[-1] in rules.ends)
 
 
 def logprob_of(scores: Scores, token: int, top: int, name: Callable[[int], str]) -> TokenLogprob:
@@ -60,22 +111,7 @@ def logprob_of(scores: Scores, token: int, top: int, name: Callable[[int], str])
     return TokenLogprob(token=name(token), logprob=_finite(logs[token]), id=token, top=others)
 
 
-def _next_scores(translator: Any, source: Sequence[int], texts: Sequence[Sequence[int]]) -> list[Scores]:
-    """The scores of the next token of each text; all texts are of one length."""
-    length = len(texts[0])
-    results = translator.translate_batch(
-        [names(source)] * len(texts),
-        target_prefix=[names(text) for text in texts] if length else None,
-        beam_size=1,
-        max_input_length=0,
-        min_decoding_length=0,
-        max_decoding_length=length + 1,
-        return_logits_vocab=True,
-    )
-    return [np.array(result.logits[0][-1], dtype=np.float64) for result in results]
-
-
-def _apply(rules: Rules, first: int | None, step: int, text: Sequence[int], scores: Scores) -> None:
+def _apply(rules: Rules, first: int | None, text: Sequence[int], scores: Scores) -> None:
     """The rules that hold whichever way a token is chosen, in the order in which the transformers library has them."""
     size = rules.no_repeat_ngram
     if size:
@@ -86,10 +122,10 @@ def _apply(rules: Rules, first: int | None, step: int, text: Sequence[int], scor
         before = list(words[:-1])
         if len(text) >= len(before) and list(text[len(text) - len(before) :]) == before:
             scores[words[-1]] = -np.inf
-    if step < rules.least_tokens:
+    if len(text) < rules.least_tokens:
         scores[list(rules.ends)] = -np.inf
-    forced = first if step == 0 else None
-    if rules.last is not None and step == rules.most_tokens - 1:
+    forced = None if text else first
+    if rules.last is not None and len(text) == rules.most_tokens - 1:
         forced = rules.last
     if forced is not None:
         scores[:] = -np.inf

@@ -51,9 +51,7 @@ class Drafter:
         choosing = choosing_of(sampling, self._defaults, self._reader.vocabulary)
         source = self._reader.encode(told.pair, request.texts[0], truncate=request.truncate)
         rules = rules_of(settings, most_tokens, self._facts.rows)
-        how: Search | Wish = search_of(settings, rules, beams, sampling)
-        if beams == 1 and _is_chosen(choosing):
-            how = self._wish(choosing, rules, None)
+        how = search_of(settings, rules, beams, sampling, choosing) or self._wish(choosing, rules, None)
         return Draft(source, first_token(settings), how, 1, partial(self._rewritten, request, len(source)))
 
     def generate(self, request: Generate) -> Draft:
@@ -67,11 +65,15 @@ class Drafter:
             raise Unsupported("beam search gives one text without log probabilities", param="num_beams")
         choosing = choosing_of(sampling, self._defaults, self._reader.vocabulary)
         rules = rules_of(settings, most_tokens, self._facts.rows)
-        how: Search | Wish = search_of(settings, rules, beams, sampling)
-        if most_tokens == 0 or (beams == 1 and (_is_chosen(choosing) or request.top_logprobs is not None)):
-            how = self._wish(choosing, rules, request.top_logprobs)
+        how = None if most_tokens == 0 or request.top_logprobs is not None else search_of(settings, rules, beams, sampling, choosing)
         finish = partial(self._generated, request, rules, Usage(input_tokens=len(prompt), characters=characters))
-        return Draft(self._reader.known(prompt, "prompt"), first_token(settings), how, request.choices, finish)
+        return Draft(
+            self._reader.known(prompt, "prompt"),
+            first_token(settings),
+            how or self._wish(choosing, rules, request.top_logprobs),
+            request.choices,
+            finish,
+        )
 
     def _wish(self, choosing: Choosing, rules: Rules, top_logprobs: int | None) -> Wish:
         start = int(self._facts.settings.get("decoder_start_token_id", -1))
@@ -102,9 +104,3 @@ class Drafter:
         taken = next(count for count in range(1, len(tokens) + 1) if until_stop(part := self._reader.decode(tokens[:count]), stop) != part)
         kept = tuple(each for count, each in enumerate(logprobs) if len(self._reader.decode(tokens[:count])) < len(cut))
         return Choice(text=cut, finish_reason="stop", logprobs=kept), taken
-
-
-def _is_chosen(choosing: Choosing) -> bool:
-    """Whether the likeliest token is not always the one to take."""
-    penalties = choosing.frequency_penalty or choosing.presence_penalty or choosing.repetition_penalty != 1.0
-    return bool(choosing.temperature > 0 or penalties or choosing.logit_bias)

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -110,20 +111,22 @@ class Ctranslate2Engine:
             raise _failure(error) from error
 
     def _search(self, how: Search, drafts: Sequence[Draft]) -> list[Result | YunmoError]:
+        copies = [draft.rows if how.temperature > 0 else 1 for draft in drafts]
+        sources = [draft.source for draft, count in zip(drafts, copies, strict=True) for _ in range(count)]
+        firsts = [draft.first for draft, count in zip(drafts, copies, strict=True) for _ in range(count)]
         try:
-            written = search(
-                self._translator, [draft.source for draft in drafts], [draft.first for draft in drafts], how, self._batch_tokens
-            )
+            written = iter(search(self._translator, sources, firsts, how, self._batch_tokens))
         except (RuntimeError, ValueError) as error:
             if len(drafts) > 1:
                 return [answer for draft in drafts for answer in self._search(how, [draft])]
             return [_failure(error)]
-        return [_finished(draft, text) for draft, text in zip(drafts, written, strict=True)]
+        return [_finished(draft, list(islice(written, count))) for draft, count in zip(drafts, copies, strict=True)]
 
 
-def _finished(draft: Draft, text: Written) -> Result | YunmoError:
+def _finished(draft: Draft, texts: list[Written]) -> Result | YunmoError:
+    """The answer; a text that every search finds is that of all rows."""
     try:
-        return draft.finish([text] * draft.rows)
+        return draft.finish(texts if len(texts) == draft.rows else texts * draft.rows)
     except YunmoError as error:
         return error
 

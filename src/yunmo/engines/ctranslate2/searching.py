@@ -21,6 +21,7 @@ def search(
 ) -> list[Written]:
     """One text for each source, which begins with its first token if it has one."""
     rules = wish.rules
+    drawn = {"sampling_topk": wish.top_k, "sampling_temperature": wish.temperature} if wish.temperature > 0 else {}
     results = translator.translate_batch(
         [names(source) for source in sources],
         target_prefix=[None if first is None else [str(first)] for first in firsts],
@@ -36,6 +37,7 @@ def search(
         max_input_length=0,
         min_decoding_length=rules.least_tokens,
         max_decoding_length=rules.most_tokens,
+        **drawn,
     )
     return [Written(ended([int(name) for name in result.hypotheses[0]], rules)) for result in results]
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+from yunmo.core.choosing import Choosing
 from yunmo.core.tasks import Sampling
 
 _READ = (
@@ -33,12 +34,14 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A search for the likeliest text; those that are alike may be worked on together."""
+    """A search for the likeliest text, or with a temperature for a likely one; those that are alike may be worked on together."""
 
     rules: Rules
     beams: int = 1
     length_penalty: float = 1.0
     repetition_penalty: float = 1.0
+    temperature: float = 0.0
+    top_k: int = 0
 
 
 def defaults_of(settings: dict[str, Any]) -> SimpleNamespace:
@@ -67,13 +70,23 @@ def rules_of(settings: dict[str, Any], most_tokens: int, rows: int) -> Rules:
     )
 
 
-def search_of(settings: dict[str, Any], rules: Rules, beams: int, sampling: Sampling) -> Search:
-    """How to search with so many beams; penalties of one beam are the chooser's."""
+def search_of(settings: dict[str, Any], rules: Rules, beams: int, sampling: Sampling, choosing: Choosing) -> Search | None:
+    """How to search with so many beams; None if the library cannot choose tokens so."""
     if beams == 1:
-        return Search(rules)
+        return Search(rules, temperature=choosing.temperature, top_k=choosing.top_k) if _is_plain(choosing) else None
     repetition = sampling.repetition_penalty if sampling.repetition_penalty is not None else settings.get("repetition_penalty")
     length = settings.get("length_penalty")
     return Search(rules, beams, float(1.0 if length is None else length), float(repetition or 1.0))
+
+
+def _is_plain(choosing: Choosing) -> bool:
+    """Whether the likeliest token is always taken, or one is drawn without any wish but for the temperature and among how many."""
+    penalties = choosing.frequency_penalty or choosing.presence_penalty or choosing.repetition_penalty != 1.0
+    if penalties or choosing.logit_bias:
+        return False
+    # the library has one generator for all requests, and takes the most likely share before the temperature
+    is_seeded_or_cut = choosing.seed is not None or choosing.top_p < 1.0 or choosing.min_p > 0.0 or choosing.typical_p < 1.0
+    return choosing.temperature <= 0 or not is_seeded_or_cut
 
 
 def _ids(value: Any) -> tuple[int, ...]:
