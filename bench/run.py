@@ -11,7 +11,16 @@ import sys
 from harness import RESULTS, ROOT
 from peers import report
 
-BENCHMARKS = ("start", "cold_start", "echo_path", "hub_transfer", "chat_http", "classification_http", "encoder_fidelity")
+BENCHMARKS = (
+    "start",
+    "cold_start",
+    "echo_path",
+    "hub_transfer",
+    "chat_http",
+    "classification_http",
+    "encoder_fidelity",
+    "translation_inprocess",
+)
 PAGE = ROOT / "docs" / "performance.md"
 
 
