@@ -14,7 +14,7 @@ class Effort:
     chat_clients: Sequence[int] = (1, 8, 16)
     chat_tokens: int = 32
     overload_factors: Sequence[float] = (0.5, 1, 2, 5)
-    overload_seconds: float = 1.5
+    overload_seconds: float = 3.0
 
 
 QUICK = Effort(

@@ -108,7 +108,7 @@ def _chat(kept: Sequence[Result], limits: dict[str, dict[str, float]]) -> Iterat
 
 def _overload(kept: Sequence[Result], limits: dict[str, dict[str, float]]) -> Iterator[str]:
     del limits
-    yield "### Overload: answers within 0.5 s per second, Poisson arrivals\n"
+    yield "### Overload: answers within 1.5 s per second, Poisson arrivals\n"
     yield (
         "Offered is a multiple of what the same server did with 32 closed-loop clients just before; latency counts from when a request was due. "
         "A cell: goodput as a share of that capacity; refused requests and how long a refusal took.\n"

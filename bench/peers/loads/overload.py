@@ -15,10 +15,10 @@ from peers.effort import Effort
 from peers.loads.measured import Measured
 from peers.sides import Side
 
-LIMIT_SECONDS = 0.5
+LIMIT_SECONDS = 1.5
 PATIENCE_SECONDS = 2.0
 _CAPACITY_CLIENTS = 32
-_FALLING_BEHIND_SECONDS = 0.75
+_FALLING_BEHIND_SECONDS = 2.0
 _REFUSALS = {429, 503}
 _CALM_SECONDS, _LONGEST_WAIT_SECONDS = 0.25, 30.0
 
