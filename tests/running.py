@@ -76,6 +76,21 @@ class Running:
             time.sleep(0.05)
         raise AssertionError(f"{name} is {view['state']}, not {state}: {view['reason']}")
 
+    def calibrate(self, name: str, seconds: float = 120) -> dict[str, Any]:
+        """Have the deployment's plans measured, and wait until the best one serves."""
+        path = f"/admin/deployments/{name.replace('/', '%2F')}"
+        deadline = time.monotonic() + 3 * seconds
+        with self.client() as client:
+            client.post(f"{path}/calibration", json={"seconds": seconds}).raise_for_status()
+            while (view := client.get(f"{path}/calibration").raise_for_status().json())["state"] == "running":
+                assert time.monotonic() < deadline, f"the calibration of {name} does not end: {view['step']}"
+                time.sleep(0.5)
+            assert view["state"] == "done", f"{name} could not be calibrated: {view['step']}"
+            while (serving := client.get(path).raise_for_status().json()).get("plan") != view["chosen"]:
+                assert time.monotonic() < deadline, f"{name} does not serve with its calibrated plan {view['chosen']}"
+                time.sleep(0.2)
+        return self.wait_for(serving["name"], "ready")
+
     def new_key(self, project: str, *scopes: str, **fields: Any) -> str:
         with self.client() as client:
             reply = client.post("/admin/keys", json={"project": project, "scopes": list(scopes) or ["infer", "read", "write"], **fields})

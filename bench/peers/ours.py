@@ -82,28 +82,8 @@ def _pushed(kind: str, data: Path) -> dict[str, Any]:
             hub.create_repo(name)
             hub.upload_folder(folder_path=str(source()), repo_id=name)
             server.deploy(name, pinned=True, options=_WITHOUT if name == CHAT else {})
-            _calibrate(server, name)
+            server.calibrate(name, CALIBRATION_SECONDS)
         return {name: _figures(server.wait_for(name, "ready", CALIBRATION_SECONDS)["plan"]) for name in sources}
-
-
-def _calibrate(server: Any, name: str) -> None:
-    """Have the plans measured, and wait until the best one serves."""
-    path = f"/admin/deployments/{name.replace('/', '%2F')}"
-    with server.client() as client:
-        client.post(f"{path}/calibration", json={"seconds": CALIBRATION_SECONDS}).raise_for_status()
-        deadline = time.monotonic() + 3 * CALIBRATION_SECONDS
-        while (view := client.get(f"{path}/calibration").raise_for_status().json())["state"] == "running":
-            if time.monotonic() > deadline:
-                raise SystemExit(f"The calibration of {name} does not end: {view['step']}")
-            time.sleep(0.5)
-        if view["state"] != "done":
-            raise SystemExit(f"{name} could not be calibrated: {view['step']}")
-        while time.monotonic() < deadline:
-            plan = client.get(path).raise_for_status().json().get("plan")
-            if plan is not None and plan == view["chosen"]:
-                return
-            time.sleep(0.2)
-        raise SystemExit(f"{name} does not serve with its calibrated plan {view['chosen']}")
 
 
 def _figures(plan: dict[str, Any]) -> dict[str, Any]:
