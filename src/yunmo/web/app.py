@@ -17,6 +17,7 @@ from yunmo.cloud.cloud import Cloud
 from yunmo.core.errors import Forbidden, InternalError, NotFound, Overloaded, RateLimited, Unauthenticated, Unavailable, YunmoError
 from yunmo.core.identity import ANONYMOUS, Principal
 from yunmo.web.access_log import AccessLog
+from yunmo.web.connection import CONNECTION, Connection
 from yunmo.web.metrics import Metrics
 from yunmo.web.request import ClientGone, Request
 from yunmo.web.routing import Dialect, Match, Route, Router
@@ -24,9 +25,6 @@ from yunmo.web.routing import Dialect, Match, Route, Router
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-_WATCH_AFTER_SECONDS = 0.02
-"""Most answers are quicker than this; only slower ones pay for watching whether their client is still there."""
 
 _REFUSALS = (RateLimited, Overloaded, Unavailable)
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
@@ -87,7 +85,7 @@ class App:
         """The handler's reply or its error's; None when the client has gone."""
         route = match.route
         request.params = match.params
-        watch = _Watch(body)
+        watch = _Watch(request.scope, body)
         try:
             await self._identify(request, checks_key=route.checks_key)
             if route.method not in _SAFE_METHODS:
@@ -163,32 +161,23 @@ class _Body:
 
 
 class _Watch:
-    """Cancels the handler's task when its client goes away."""
+    """Cancels the handler's task when its client goes away. A client that leaves before its body's end is the reader's to notice."""
 
-    def __init__(self, body: _Body) -> None:
+    def __init__(self, scope: Scope, body: _Body) -> None:
         self._body = body
         self._task = asyncio.current_task()
-        self._watcher: asyncio.Task[None] | None = None
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(_WATCH_AFTER_SECONDS, self._start)
+        self._connection: Connection | None = scope.get("extensions", {}).get(CONNECTION)
         self.has_fired = False
+        if self._connection is not None:
+            self._connection.on_gone = self._fire
 
     def stop(self) -> None:
-        self._timer.cancel()
-        if self._watcher is not None:
-            self._watcher.cancel()
+        if self._connection is not None:
+            self._connection.on_gone = None
 
-    def _start(self) -> None:
-        if self._body.is_complete:
-            self._watcher = self._loop.create_task(self._wait())
-        else:
-            self._timer = self._loop.call_later(_WATCH_AFTER_SECONDS, self._start)
-
-    async def _wait(self) -> None:
-        while (await self._body.receive())["type"] != "http.disconnect":
-            pass
-        self.has_fired = True
-        if self._task is not None:
+    def _fire(self) -> None:
+        if self._body.is_complete and self._task is not None:
+            self.has_fired = True
             self._task.cancel()
 
 

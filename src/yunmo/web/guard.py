@@ -7,6 +7,7 @@ one deadline, and one sweep looks at all of them a few times per deadline: a req
 import asyncio
 import enum
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ from uvicorn._types import ASGI3Application, ASGISendEvent
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
+
+from yunmo.web.connection import CONNECTION
 
 _PIPELINED = 1024
 _THIN_BYTES = 65536
@@ -111,7 +114,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self._body_bytes = 0
         self._payload_bytes = 0
         self._refusal: tuple[int, str] | None = None
+        self._extensions: dict[str, dict[object, object]] = {CONNECTION: self}  # type: ignore[dict-item]  # ASGI wants dictionaries there
         self._running: RequestResponseCycle | None = None
+        self.on_gone: Callable[[], None] | None = None
 
     # ------------------------------------------------------------ connection
 
@@ -129,6 +134,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if running is not None and not running.response_complete:
             running.disconnected = True
             running.message_event.set()
+        self._tell_gone()
+        self._extensions.clear()  # a connection that refers to itself would wait for the garbage collector
         self.pipeline.clear()
         super().connection_lost(exc)
 
@@ -168,6 +175,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._deadline = self.loop.time() + self._limits.header_seconds
             self._header_bytes = 0
         super().on_message_begin()
+        self.scope["extensions"] = self._extensions
 
     def on_headers_complete(self) -> None:
         """The headers are whole: weigh them if they could be too many, and start the request."""
@@ -281,9 +289,15 @@ class GuardedProtocol(HttpToolsProtocol):
             if cycle is not None and not cycle.response_complete:
                 cycle.disconnected = True
                 cycle.message_event.set()
+        self._tell_gone()
         self.pipeline.clear()
         self.flow.resume_writing()
         self.flow.resume_reading()
+
+    def _tell_gone(self) -> None:
+        gone, self.on_gone = self.on_gone, None
+        if gone is not None:
+            gone()
 
     def _header_message(self) -> str:
         return f"The headers are larger than {self._limits.header_bytes // 1024} KiB."
