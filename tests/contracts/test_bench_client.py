@@ -98,9 +98,9 @@ async def test_an_open_loop_does_not_wait_and_counts_from_when_a_request_was_due
 
 async def test_goodput_counts_what_is_in_time_and_refusals_apart():
     async with server(BUSY) as (port, _):
-        refused = await open_loop(port, [REQUEST], [1.1, 1.2], patience=5)
-    async with server(PLAIN, seconds=0.6) as (port, _):
-        late = await open_loop(port, [REQUEST], [0.1, 1.1], patience=5)
+        refused = await open_loop(port, [REQUEST], [2.1, 2.2], patience=5)
+    async with server(PLAIN, seconds=1.7) as (port, _):
+        late = await open_loop(port, [REQUEST], [0.1, 2.1], patience=5)
     found = _figures([*refused, *late], seconds=1.0)
     assert found["goodput_per_second"] == 0
     assert found["offered_per_second"] == 3  # what was due in the first moments is not counted
