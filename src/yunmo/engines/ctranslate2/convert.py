@@ -4,38 +4,26 @@
 reference goes with it. Every line that it prints is JSON: `{"step", "share"}`, and at most one `{"problem"}` at the end.
 """
 
-import ctypes
 import json
-import logging
-import signal
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
-from yunmo.core.errors import EngineFailed, InvalidRequest, YunmoError
+from yunmo.core.errors import EngineFailed, InvalidRequest
 from yunmo.engines.ctranslate2.converted import FORMAT, PRECISIONS, Converted, sizes_of, versions, write_facts
 from yunmo.engines.ctranslate2.families import Family, family_of
 from yunmo.engines.ctranslate2.parts import first_line, load_tokenizer
 from yunmo.engines.ctranslate2.proving import expectations, prove
+from yunmo.engines.telling import run_program, say
 
-_PR_SET_PDEATHSIG = 1
 _FAULTS = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, NotImplementedError)
 
 
 def main() -> None:
     """Convert as the arguments say; the exit code is 1 if it could not be done."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)
     if len(sys.argv) != 3:
         raise SystemExit(__doc__)
-    try:
-        convert(Path(sys.argv[1]), Path(sys.argv[2]))
-    except YunmoError as error:
-        _print(problem=error.message)
-        sys.exit(1)
+    run_program(lambda: convert(Path(sys.argv[1]), Path(sys.argv[2])))
 
 
 def convert(directory: Path, output: Path) -> Converted:
@@ -44,17 +32,17 @@ def convert(directory: Path, output: Path) -> Converted:
     Raises InvalidRequest for what cannot be converted, EngineFailed for what came out otherwise.
     """
     family = _family(directory)
-    _say("loading the reference", 0.05)
+    say("loading the reference", 0.05)
     model = load_reference(directory, family)
     tokenizer = load_tokenizer(directory)
-    _say("writing sample texts", 0.3)
+    say("writing sample texts", 0.3)
     expected = expectations(model, tokenizer)
     for number, (precision, quantization) in enumerate(PRECISIONS.items()):
-        _say(f"converting to {precision}", 0.5 + 0.2 * number)
+        say(f"converting to {precision}", 0.5 + 0.2 * number)
         rows = _write(model, family, quantization, output / precision)
     settings = _settings(model)
     del model
-    _say("comparing with the reference", 0.9)
+    say("comparing with the reference", 0.9)
     proof = prove(output / "fp32", PRECISIONS["fp32"], expected, settings)
     int8 = prove(output / "int8", PRECISIONS["int8"], expected, settings)
     problem = proof.problem()
@@ -161,15 +149,6 @@ def _name_specials(config: Any, model: Any, rows: int) -> None:
 def _settings(model: Any) -> dict[str, Any]:
     given: dict[str, Any] = model.generation_config.to_dict()
     return {name: value for name, value in given.items() if value is not None and not name.startswith("_")}
-
-
-def _say(step: str, share: float) -> None:
-    _print(step=step, share=round(share, 3))
-
-
-def _print(**line: object) -> None:
-    sys.stdout.write(json.dumps(line) + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -5,13 +5,8 @@
 reference goes with it. Every line that it prints is JSON: `{"step", "share"}`, and at most one `{"problem"}` at the end.
 """
 
-import ctypes
-import json
-import logging
 import os
-import signal
 import sys
-import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +15,7 @@ from typing import Any
 import msgspec
 
 from yunmo.core.engine import Plan
-from yunmo.core.errors import InvalidRequest, YunmoError
+from yunmo.core.errors import InvalidRequest
 from yunmo.engines.llama_cpp.adapters import write_adapter
 from yunmo.engines.llama_cpp.converted import FORMAT, Converted, chat_template, document, facts_path, versions
 from yunmo.engines.llama_cpp.families import Decoder, decoder_of
@@ -30,9 +25,9 @@ from yunmo.engines.llama_cpp.server import Server
 from yunmo.engines.llama_cpp.tensors import tensors
 from yunmo.engines.llama_cpp.vocabulary import Vocabulary, read_vocabulary
 from yunmo.engines.llama_cpp.writing import write_converted, write_requantised
+from yunmo.engines.telling import run_program, say
 
 _PROVING_CONTEXT_TOKENS = 1024
-_PR_SET_PDEATHSIG = 1
 _REFERENCE_BYTES_PER_PARAMETER = 4
 _ROOM_FOR_REFERENCE = 1 << 30
 _END_KEYS = ("eos", "eot", "eom")
@@ -40,23 +35,19 @@ _END_KEYS = ("eos", "eot", "eom")
 
 def main() -> None:
     """Convert as the arguments say; the exit code is 1 if it could not be done."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)
-    try:
-        match sys.argv[1:]:
-            case ["safetensors", directory, output, precision]:
-                convert(Path(directory), Path(output), precision)
-            case ["gguf", output, precision, *sources]:
-                write_requantised(Path(output), [Path(each) for each in sources], precision, lambda share: _say("quantising", share))
-            case ["adapter", directory, output, base]:
-                write_adapter(Path(directory), Path(output), parts(Path(base)))
-            case _:
-                raise SystemExit(__doc__)
-    except YunmoError as error:
-        _print(problem=error.message)
-        sys.exit(1)
+    run_program(_work)
+
+
+def _work() -> None:
+    match sys.argv[1:]:
+        case ["safetensors", directory, output, precision]:
+            convert(Path(directory), Path(output), precision)
+        case ["gguf", output, precision, *sources]:
+            write_requantised(Path(output), [Path(each) for each in sources], precision, lambda share: say("quantising", share))
+        case ["adapter", directory, output, base]:
+            write_adapter(Path(directory), Path(output), parts(Path(base)))
+        case _:
+            raise SystemExit(__doc__)
 
 
 def convert(directory: Path, output: Path, precision: str) -> Converted:
@@ -70,7 +61,7 @@ def convert(directory: Path, output: Path, precision: str) -> Converted:
     if template:
         extra["tokenizer.chat_template"] = template
     found = tensors(directory, decoder)
-    write_converted(output, decoder, vocabulary, extra, found, precision, lambda share: _say("converting to GGUF", 0.5 * share))
+    write_converted(output, decoder, vocabulary, extra, found, precision, lambda share: say("converting to GGUF", 0.5 * share))
     parameters = sum(_count(tensor.shape) for tensor in found)
     facts = _proven(directory, output, decoder, vocabulary, precision, parameters)
     facts_path(output).write_bytes(msgspec.json.format(msgspec.json.encode(facts)))
@@ -78,7 +69,7 @@ def convert(directory: Path, output: Path, precision: str) -> Converted:
 
 
 def _proven(directory: Path, output: Path, decoder: Decoder, vocabulary: Vocabulary, precision: str, parameters: int) -> Converted:
-    _say("comparing tokens", 0.6)
+    say("comparing tokens", 0.6)
     context = min(_PROVING_CONTEXT_TOKENS, int(decoder.metadata["context_length"]))
     window = int(decoder.metadata.get("attention.sliding_window", 0))
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -88,7 +79,7 @@ def _proven(directory: Path, output: Path, decoder: Decoder, vocabulary: Vocabul
     try:
         texts = prove_tokens(server, directory, vocabulary.specials)
         unproven = _no_reference(parameters)
-        error = None if unproven else prove_logits(server, directory, precision, window if window < context - 64 else None, _say)
+        error = None if unproven else prove_logits(server, directory, precision, window if window < context - 64 else None, say)
     finally:
         server.close()
     return Converted(
@@ -176,15 +167,6 @@ def _count(shape: Sequence[int]) -> int:
     for size in shape:
         count *= size
     return count
-
-
-def _say(step: str, share: float) -> None:
-    _print(step=step, share=round(share, 3))
-
-
-def _print(**line: object) -> None:
-    sys.stdout.write(json.dumps(line) + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from yunmo.core.errors import EngineFailed, InvalidRequest
 from yunmo.engines.onnx.exported import FACTS, FORMAT, GRAPH, READY_GRAPH, TOKENIZER, Exported, Head, TokenizerFacts, output_names
 from yunmo.engines.onnx.families import has_shifted_positions
 from yunmo.engines.onnx.network import Floats, OnnxNetwork
-from yunmo.engines.onnx.telling import run_program, say
+from yunmo.engines.telling import run_program, say
 
 _OPSET = 17
 _LENGTHS = (2, 3, 17, 64, 300)
@@ -55,20 +55,20 @@ def export(directory: Path, output: Path, head: Head) -> Exported:
         facts = _adopt(directory, output / GRAPH, head, tokenizer)
     _save_tokenizer(tokenizer, output / TOKENIZER)
     (output / FACTS).write_bytes(msgspec.json.format(msgspec.json.encode(facts)))
-    say(step="exported", share=1.0)
+    say("exported", 1.0)
     return facts
 
 
 def _export_weights(directory: Path, graph: Path, head: Head, tokenizer: Any) -> Exported:
-    say(step="loading the reference", share=0.0)
+    say("loading the reference", 0.0)
     import torch
 
     model = _reference(directory, head)
     facts = _facts(head, model.config, tokenizer)
     with torch.no_grad():
-        say(step="exporting to ONNX", share=0.3)
+        say("exporting to ONNX", 0.3)
         _trace(model, facts, graph)
-        say(step="comparing with the reference", share=0.6)
+        say("comparing with the reference", 0.6)
         return _verified(model, facts, graph)
 
 
@@ -76,7 +76,7 @@ def _adopt(directory: Path, graph: Path, head: Head, tokenizer: Any) -> Exported
     """Take the graph that the repository brings, after trying it."""
     import transformers
 
-    say(step="trying the repository's graph", share=0.3)
+    say("trying the repository's graph", 0.3)
     facts = _facts(head, transformers.AutoConfig.from_pretrained(directory, trust_remote_code=False), tokenizer)
     ready = directory / READY_GRAPH
     shutil.copyfile(ready, graph)

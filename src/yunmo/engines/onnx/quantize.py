@@ -26,7 +26,7 @@ from yunmo.engines.onnx.network import load_network
 from yunmo.engines.onnx.passages import PASSAGES
 from yunmo.engines.onnx.products import Choice, with_forms
 from yunmo.engines.onnx.sensitivity import Passage, Trials, choose, fit_sites, relative_error
-from yunmo.engines.onnx.telling import run_program, say
+from yunmo.engines.telling import run_program, say
 
 Format = Literal["onnx", "openvino"]
 Weights = Literal["s8", "u8"]
@@ -48,7 +48,7 @@ def quantize(source: Path, output: Path, form: Format, weights: Weights = "s8") 
     facts = read_exported(source)
     if facts is None:
         raise EngineFailed(f"There is no finished export in {source}. Deploy the model again.")
-    say(step="measuring what eight bits change", share=0.1)
+    say("measuring what eight bits change", 0.1)
     threads = len(os.sched_getaffinity(0))
     trials = Trials(source / GRAPH, _passages(source, facts), output_names(facts.head), facts.head != "embed")
     choices: dict[str, Choice]
@@ -56,7 +56,7 @@ def quantize(source: Path, output: Path, form: Format, weights: Weights = "s8") 
         choices = {name: forms["weights"].choice for name, forms in fit_sites(trials, ("weights",), threads).items()}
     else:
         choices = choose(trials, threads)
-    say(step="quantising to int8", share=0.7)
+    say("quantising to int8", 0.7)
     write_graph(with_forms(read_graph(source / GRAPH), choices, unsigned=weights == "u8"), output / GRAPH_INT8)
     answers = [
         trials.answers(load_network(graph, Plan(engine="onnx", format=form, precision=precision)))
@@ -67,7 +67,7 @@ def quantize(source: Path, output: Path, form: Format, weights: Weights = "s8") 
     )
     shutil.copyfile(source / TOKENIZER, output / TOKENIZER)
     (output / FACTS).write_bytes(msgspec.json.format(msgspec.json.encode(facts)))
-    say(step="quantised", share=1.0)
+    say("quantised", 1.0)
     return facts
 
 

@@ -1,4 +1,4 @@
-"""How the programs that make graphs begin, end and say how far they are: one JSON object a line."""
+"""The other end of `making`: how the programs begin, end and say how far they are, one JSON object a line."""
 
 import ctypes
 import json
@@ -19,16 +19,20 @@ def run_program(work: Callable[[], object]) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    warnings.simplefilter("ignore")  # the exporter's own, and tracing's about shapes that verification checks
+    warnings.simplefilter("ignore")  # the exporters' own, and tracing's about shapes that verification checks
     logging.disable(logging.WARNING)
     try:
         work()
     except YunmoError as error:
-        say(problem=error.message)
+        _print(problem=error.message)
         sys.exit(1)
 
 
-def say(**line: object) -> None:
-    """Tell `{"step", "share"}` or `{"problem"}`."""
+def say(step: str, share: float) -> None:
+    """Tell what is done now, and the share of all that is done."""
+    _print(step=step, share=round(share, 3))
+
+
+def _print(**line: object) -> None:
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
