@@ -107,6 +107,21 @@ async def test_a_client_that_leaves_frees_its_slot_within_300_ms(server):
             await asyncio.sleep(0.02)
 
 
+async def test_a_client_that_leaves_before_its_whole_answer_frees_its_slot_within_300_ms(server):
+    server.deploy("echo", "given-up", options={"delay_seconds": 0.05, "tasks": ["chat"]})
+    body = {"model": "given-up", "messages": [{"role": "user", "content": " ".join(["word"] * 400)}]}
+    async with server.async_client() as client:
+        await client.get("/health")  # so that it is not the connection's first request that is given up
+        asking = asyncio.create_task(client.post("/v1/chat/completions", json=body))
+        await _until(lambda: server.deployment("given-up")["replicas"][0]["outstanding"] == 1, 5, "the request is in work")
+        asking.cancel()
+        await asyncio.wait({asking})
+        left = time.monotonic()
+        while server.deployment("given-up")["replicas"][0]["outstanding"]:
+            assert time.monotonic() - left < 0.3
+            await asyncio.sleep(0.02)
+
+
 async def test_an_aborted_stream_is_metered(server):
     server.deploy("echo", "metered", options={"delay_seconds": 0.02, "tasks": ["chat"]})
     body = {"model": "metered", "stream": True, "messages": [{"role": "user", "content": " ".join(["word"] * 400)}]}
