@@ -20,6 +20,9 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results"
 sys.path.insert(0, str(ROOT / "tests"))
 
+_LOAD_AT_THE_START = os.getloadavg()[0]
+"""Taken when a benchmark begins: by its end it is its own load."""
+
 _UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 
@@ -47,7 +50,7 @@ def keep(name: str, command: str, figures: dict[str, Any]) -> None:
         "name": name,
         "command": command,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
+        "machine": machine() | {"load_before": _LOAD_AT_THE_START},
         "figures": figures,
     }
     (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")

@@ -17,6 +17,7 @@ BENCHMARKS = (
     "echo_path",
     "hub_transfer",
     "chat_http",
+    "chat_engines",
     "classification_http",
     "encoder_fidelity",
     "translation_inprocess",
