@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -104,6 +105,36 @@ async def test_two_hundred_concurrent_writers_lose_no_increment(words):
 
     await asyncio.gather(*(words.write(increment) for _ in range(200)))
     assert await words.read(lambda connection: connection.execute(sa.select(word.c.count)).scalar_one()) == 200
+
+
+async def test_a_slow_writer_comes_through_among_quick_ones_that_never_stop(words):
+    await words.write(put("n", 0))
+    is_done = asyncio.Event()
+    runs = []
+
+    def increment_slowly(connection):
+        runs.append(time.monotonic())
+        count = connection.execute(sa.select(word.c.count)).scalar_one()
+        time.sleep(0.05)  # long enough for the others to change what was read, whenever they may
+        connection.execute(word.update().values(count=count + 1000))
+
+    def increment(connection):
+        connection.execute(word.update().values(count=word.c.count + 1))
+
+    async def hurry() -> int:
+        count = 0
+        while not is_done.is_set():
+            await words.write(increment)
+            count += 1
+        return count
+
+    hurrying = [asyncio.create_task(hurry()) for _ in range(3)]
+    await asyncio.sleep(0.05)
+    await words.write(increment_slowly)
+    is_done.set()
+    quick = sum(await asyncio.gather(*hurrying))
+    assert len(runs) <= 2  # once among the others, once alone
+    assert await words.read(lambda connection: connection.execute(sa.select(word.c.count)).scalar_one()) == quick + 1000
 
 
 async def test_insert_if_missing_has_one_winner_without_locks(words):

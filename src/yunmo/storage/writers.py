@@ -1,12 +1,14 @@
 """How writing work reaches the database: one thread that commits groups (SQLite), or a pool (PostgreSQL)."""
 
+import itertools
 import os
 import queue
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -17,7 +19,7 @@ T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
 
 _GROUP_LIMIT = 256
-_ATTEMPTS = 20
+_PATIENCE_S = 30.0
 _COLLISIONS = {"40001", "40P01"}  # serialization_failure, deadlock_detected: nothing was committed
 _VIOLATIONS = {"23505", "23503"}  # unique, foreign key: perhaps against a row that the work could not see yet
 _VIOLATION_ATTEMPTS = 3
@@ -101,11 +103,16 @@ class GroupWriter:
 
 
 class PoolWriter:
-    """PostgreSQL groups commits itself: each piece of work has its own connection and serializable transaction."""
+    """PostgreSQL groups commits itself: each piece of work has its own connection and serializable transaction.
+
+    Work that collided is repeated while nothing else of this process writes, so that it comes through however many write one
+    row and however slow it is; against other processes it is repeated for `_PATIENCE_S`.
+    """
 
     def __init__(self, engine: sa.Engine, threads: int) -> None:
         self._engine = engine.execution_options(isolation_level="SERIALIZABLE")
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="database-write")
+        self._turns = _Turns()
 
     def submit(self, work: Work[T]) -> "Future[T]":
         return self._pool.submit(self._run, work)
@@ -114,19 +121,69 @@ class PoolWriter:
         self._pool.shutdown(wait=True)
 
     def _run(self, work: Work[T]) -> T:
-        for attempt in range(1, _ATTEMPTS):
+        try:
+            with self._turns.together():
+                return self._once(work)
+        except (sa.exc.OperationalError, sa.exc.IntegrityError) as error:
+            if _state(error) not in _COLLISIONS | _VIOLATIONS:
+                raise
+        with self._turns.alone():
+            return self._repeat(work)
+
+    def _repeat(self, work: Work[T]) -> T:
+        begun = time.monotonic()
+        for attempt in itertools.count(2):
             try:
                 return self._once(work)
             except (sa.exc.OperationalError, sa.exc.IntegrityError) as error:
-                state = getattr(error.orig, "sqlstate", None)
-                if state not in _COLLISIONS and (state not in _VIOLATIONS or attempt >= _VIOLATION_ATTEMPTS):
+                may_repeat = _state(error) in _COLLISIONS or (_state(error) in _VIOLATIONS and attempt < _VIOLATION_ATTEMPTS)
+                if not may_repeat or time.monotonic() - begun > _PATIENCE_S:
                     raise
-            time.sleep(random.uniform(0, 0.002 * attempt))  # noqa: S311  # spreads the colliding; no secret
-        return self._once(work)
+            time.sleep(random.uniform(0, 0.002 * min(attempt, 50)))  # noqa: S311  # other processes repeat too; no secret
+        raise AssertionError("counting never ends")
 
     def _once(self, work: Work[T]) -> T:
         with self._engine.begin() as connection:
             return work(connection)
+
+
+class _Turns:
+    """Many may be inside together, or one alone; who wants to be alone goes before those who come later."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._is_closed = False
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_closed)
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_closed)
+            self._is_closed = True
+            self._changed.wait_for(lambda: self._inside == 0)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._is_closed = False
+                self._changed.notify_all()
+
+
+def _state(error: sa.exc.DBAPIError) -> str | None:
+    state: str | None = getattr(error.orig, "sqlstate", None)
+    return state
 
 
 @dataclass(slots=True)
