@@ -9,6 +9,7 @@ from yunmo.core.engine import Plan
 from yunmo.core.errors import EngineFailed, InvalidRequest
 from yunmo.core.tasks import Answer, Classify, Label, Labels
 from yunmo.core.usage import Usage
+from yunmo.runtime import batching
 from yunmo.runtime.batching import Batched
 
 
@@ -100,6 +101,52 @@ async def test_a_cancelled_item_never_joins_a_batch():
     gate.set()
     await asyncio.gather(running, kept)
     assert engine.batches == [["running"], ["kept"]]
+    await batched.close()
+
+
+async def _queued(batched, engine, texts):
+    """The answers to come: the first text is in the engine, the others wait."""
+    first = asyncio.create_task(batched.answer(Classify(texts=texts[:1])))
+    await asyncio.to_thread(engine.entered.wait, 5)
+    others = [asyncio.create_task(batched.answer(Classify(texts=(text,)))) for text in texts[1:]]
+    await asyncio.sleep(0)
+    return [first, *others]
+
+
+async def test_results_are_told_together_while_more_items_wait(monkeypatch):
+    monkeypatch.setattr(batching, "_QUICK_SECONDS", 0.0)
+    monkeypatch.setattr(batching, "_HELD_SECONDS", 3600.0)
+    gate = threading.Event()
+    engine = _Engine(gate)
+    batched = Batched(engine, _plan())
+    turns = []
+    answers = await _queued(batched, engine, ("a", "b", "c"))
+    monkeypatch.setattr(batched, "_tell", lambda tell=batched._tell: (turns.append(len(batched._done)), tell()))
+    gate.set()
+    for text, (output, _) in zip("abc", await asyncio.wait_for(asyncio.gather(*answers), 5), strict=True):
+        assert output.rows[0][0].label == text
+    assert turns == [3]
+    await batched.close()
+
+
+async def test_a_result_is_not_held_for_an_item_that_takes_long(monkeypatch):
+    monkeypatch.setattr(batching, "_QUICK_SECONDS", 0.0)
+    gates = {"a": threading.Event(), "b": threading.Event()}
+
+    class Slow(_Engine):
+        def run(self, stream, requests):
+            self.entered.set()
+            assert gates.get(requests[0].texts[0], gates["a"]).wait(10)
+            return super().run(stream, requests)
+
+    engine = Slow()
+    batched = Batched(engine, _plan())
+    first, *others = await _queued(batched, engine, ("a", "b", "c"))
+    gates["a"].set()
+    assert (await asyncio.wait_for(first, 5))[0].rows[0][0].label == "a"
+    assert not any(other.done() for other in others)
+    gates["b"].set()
+    await asyncio.gather(*others)
     await batched.close()
 
 
