@@ -1,13 +1,15 @@
 """MiniLM classification over HTTP, one text a request, mixed lengths, beside the same plan in process and FastAPI + pipeline.
 
 A sentiment head is trained first (`examples/sentiment`), so that label agreement with PyTorch fp32 means something: it is
-measured over HTTP on 1,000 held-out film-review snippets. The plan is the one that calibration chooses.
+measured over HTTP on 2,000 film-review snippets that training did not see. The plan is the one that calibration chooses.
+In every round the plan runs in process before and after the windows over HTTP, so that a machine that slows down slows both.
 
-    python bench/classification_http.py [--rounds 5] [--seconds 8] [--clients 32]
+    python bench/classification_http.py [--rounds 5] [--seconds 8] [--clients 32 64]
 """
 
 import argparse
 import asyncio
+import dataclasses
 import os
 import random
 import statistics
@@ -16,14 +18,15 @@ import tempfile
 import threading
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
 
-from harness import ROOT, free_port, keep, load, medians, program
+from harness import ROOT, free_port, keep, load, medians, processor_seconds, program
 
 CACHE = ROOT / "bench" / ".cache" / "sentiment"
-SNIPPETS = 1000
+SNIPPETS = 2000
 TEXTS = 256
 SETTLE_SECONDS = 3.0
 """The peer works off what its clients have left behind, and its threads stop spinning."""
@@ -34,62 +37,103 @@ sys.path.insert(0, str(ROOT / "examples" / "sentiment"))
 
 def main() -> None:
     from huggingface_hub import HfApi
-    from reviews import load_reviews
 
     from running import running_server
 
     warnings.simplefilter("ignore")
     options = _options()
-    directory = _trained()
-    snippets = [sentence.text for sentence in load_reviews(20261123)[1][:SNIPPETS]]
-    bodies = [{"inputs": text} for text in _mixed(snippets)]
+    directory = trained()
+    snippets = unseen()
+    bodies = [{"inputs": text} for text in mixed(snippets)]
     port = free_port()
     peer = f"http://127.0.0.1:{port}/"
-    rounds: dict[str, list[dict[str, float]]] = {"yunmo over HTTP": [], "FastAPI + transformers pipeline": []}
-    in_process: list[float] = []
+    rounds: list[_Round] = []
     with tempfile.TemporaryDirectory() as data, running_server(Path(data)) as server:
         hub = HfApi(endpoint=server.url, token=server.key)
         hub.create_repo(NAME)
         hub.upload_folder(folder_path=str(directory), repo_id=NAME)
         server.deploy(NAME, pinned=True)
         view = server.calibrate(NAME)
-        derived = next((server.data / "cache" / "derived").glob("*/onnx"))
+        engine = _Bare(directory, next((server.data / "cache" / "derived").glob("*/onnx")), view["plan"], bodies)
         url = f"{server.url}/models/{NAME}"
         agreement = _agreement(directory, snippets, asyncio.run(_labels(url, server.headers, snippets)))
         with program([sys.executable, str(ROOT / "bench/peers/servers/fastapi_pipeline.py"), str(port), str(directory)], peer):
             for _ in range(options.rounds):
-                rounds["yunmo over HTTP"].append(load(url, options.clients, options.seconds, bodies, server.headers))
-                in_process.append(_in_process(directory, derived, view["plan"], bodies, options.seconds))
-                rounds["FastAPI + transformers pipeline"].append(load(peer, options.clients, options.seconds, bodies, {}))
+                before = engine.throughput(options.seconds / 2)
+                ours, shares = {}, {}
+                for clients in options.clients:
+                    used = processor_seconds(server.process.pid)
+                    ours[clients] = load(url, clients, options.seconds, bodies, server.headers)
+                    shares[clients] = _share_of_gateway(used, processor_seconds(server.process.pid), server.process.pid)
+                alone = (before + engine.throughput(options.seconds / 2)) / 2
+                single, one = engine.single_call_ms(), load(url, 1, options.seconds / 2, bodies, server.headers)
+                theirs = load(peer, options.clients[0], options.seconds, bodies, {})
+                rounds.append(_Round(ours, shares, alone, single, one, theirs))
                 time.sleep(SETTLE_SECONDS)
-    figures = {name: medians(found) for name, found in rounds.items()}
-    shares = [each["requests_per_second"] / alone for each, alone in zip(rounds["yunmo over HTTP"], in_process, strict=True)]
-    ours = figures["yunmo over HTTP"]["requests_per_second"]
-    keep(
-        "classification_http",
-        "python bench/classification_http.py",
-        {
-            "clients": options.clients,
-            "plan": {name: view["plan"][name] for name in ("engine", "format", "precision", "streams", "threads", "slots")},
-            **figures,
-            "the same plan in process, texts per second": round(statistics.median(in_process), 1),
-            "share of in-process throughput (median of the rounds')": round(statistics.median(shares), 3),
-            "each round's share": [round(share, 3) for share in shares],
-            "times FastAPI + pipeline": round(ours / figures["FastAPI + transformers pipeline"]["requests_per_second"], 2),
-            f"label agreement with fp32 on {SNIPPETS} snippets": agreement,
-        },
-    )
+        engine.close()
+    keep("classification_http", "python bench/classification_http.py", _figures(rounds, view["plan"]) | agreement)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Round:
+    """What one round measured; `ours` and `gateway_shares` by number of clients."""
+
+    ours: dict[int, dict[str, float]]
+    gateway_shares: dict[int, float]
+    in_process: float
+    single_call_ms: float
+    one_client: dict[str, float]
+    peer: dict[str, float]
+
+
+def _figures(rounds: Sequence[_Round], plan: dict[str, object]) -> dict[str, object]:
+    found: dict[str, object] = {"plan": {name: plan[name] for name in ("engine", "format", "precision", "streams", "threads", "slots")}}
+    for clients in rounds[0].ours:
+        shares = [each.ours[clients]["requests_per_second"] / each.in_process for each in rounds]
+        found |= {
+            f"yunmo, {clients} clients": medians([each.ours[clients] for each in rounds]),
+            f"share of in-process throughput, {clients} clients (median of the rounds')": round(statistics.median(shares), 3),
+            f"each round's share, {clients} clients": [round(share, 3) for share in shares],
+            f"gateway's and wire's share of the processor time, {clients} clients": round(
+                statistics.median(each.gateway_shares[clients] for each in rounds), 3
+            ),
+        }
+    first = next(iter(rounds[0].ours))
+    p50s = [each.one_client["p50_ms"] / each.single_call_ms for each in rounds]
+    times = [each.ours[first]["requests_per_second"] / each.peer["requests_per_second"] for each in rounds]
+    return found | {
+        "the same plan in process, texts per second": round(statistics.median(each.in_process for each in rounds), 1),
+        "yunmo, 1 client": medians([each.one_client for each in rounds]),
+        "p50 of 1 client, times a single call in process": round(statistics.median(p50s), 2),
+        f"FastAPI + transformers pipeline, {first} clients": medians([each.peer for each in rounds]),
+        "times FastAPI + pipeline": round(statistics.median(times), 2),
+    }
+
+
+def _share_of_gateway(before: dict[tuple[int, int], float], after: dict[tuple[int, int], float], server: int) -> float:
+    """The processor time of the server's process and of the workers' first threads (the wire), as a share of all that is Yunmo's."""
+    spent = {thread: seconds - before.get(thread, 0.0) for thread, seconds in after.items()}
+    return sum(seconds for (process, thread), seconds in spent.items() if process in (server, thread)) / sum(spent.values())
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=8)
-    parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--clients", type=int, nargs="+", default=[32, 64])
     return parser.parse_args()
 
 
-def _trained() -> Path:
+def unseen() -> list[str]:
+    """Snippets that `trained` did not learn from."""
+    from reviews import load_reviews
+    from train import SEED, SENTENCES
+
+    learning, held_out = load_reviews(SEED)
+    return [sentence.text for sentence in [*held_out, *learning[SENTENCES:]][:SNIPPETS]]
+
+
+def trained() -> Path:
     """MiniLM with the example's sentiment head, trained once per machine."""
     if not (CACHE / "model.safetensors").exists():
         import torch
@@ -111,7 +155,7 @@ def _trained() -> Path:
     return CACHE
 
 
-def _mixed(snippets: list[str]) -> list[str]:
+def mixed(snippets: list[str]) -> list[str]:
     """Texts of 8 to about 128 words' worth of tokens, log-normal around 36, cut from the snippets."""
     source = random.Random(7)
     words = " ".join(snippets).split()
@@ -137,7 +181,7 @@ async def _labels(url: str, headers: dict[str, str], snippets: list[str]) -> lis
         return await asyncio.gather(*(one(client, text) for text in snippets))
 
 
-def _agreement(directory: Path, snippets: list[str], found: list[str]) -> float:
+def _agreement(directory: Path, snippets: list[str], found: list[str]) -> dict[str, float]:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -148,37 +192,53 @@ def _agreement(directory: Path, snippets: list[str], found: list[str]) -> float:
         for text, label in zip(snippets, found, strict=True):
             logits = model(**tokenizer(text, return_tensors="pt", truncation=True)).logits
             same += model.config.id2label[int(logits.argmax())] == label
-    return same / len(snippets)
+    return {f"label agreement with fp32 on {len(snippets)} snippets": same / len(snippets)}
 
 
-def _in_process(directory: Path, derived: Path, plan: dict[str, object], bodies: list[dict[str, str]], seconds: float) -> float:
-    """Texts per second of the engine alone: one thread per stream, each with a text at a time."""
-    import msgspec
+class _Bare:
+    """The engine alone, in this process, with the deployment's plan."""
 
-    from yunmo.core.engine import Plan
-    from yunmo.core.tasks import Classify
-    from yunmo.engines.onnx.kind import kind
+    def __init__(self, directory: Path, derived: Path, plan: dict[str, object], bodies: Sequence[dict[str, str]]) -> None:
+        import msgspec
 
-    chosen = msgspec.convert(plan, Plan)
-    engine = kind.load(directory, derived, chosen, lambda _step, _share: None)
-    requests = [Classify(texts=(body["inputs"],)) for body in bodies]
-    counts = [0] * chosen.streams
-    until = time.monotonic() + seconds
+        from yunmo.core.engine import Plan
+        from yunmo.core.tasks import Classify
+        from yunmo.engines.onnx.kind import kind
 
-    def work(stream: int) -> None:
-        at = stream
-        while time.monotonic() < until:
-            engine.run(stream, [requests[at % len(requests)]])
-            counts[stream] += 1
-            at += chosen.streams
+        self._plan = msgspec.convert(plan, Plan)
+        self._engine = kind.load(directory, derived, self._plan, lambda _step, _share: None)
+        self._requests = [Classify(texts=(body["inputs"],)) for body in bodies]
 
-    threads = [threading.Thread(target=work, args=(stream,)) for stream in range(chosen.streams)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    engine.close()
-    return sum(counts) / seconds
+    def throughput(self, seconds: float) -> float:
+        """Texts per second: one thread per stream, each with a text at a time."""
+        counts = [0] * self._plan.streams
+        until = time.monotonic() + seconds
+
+        def work(stream: int) -> None:
+            at = stream
+            while time.monotonic() < until:
+                self._engine.run(stream, [self._requests[at % len(self._requests)]])
+                counts[stream] += 1
+                at += self._plan.streams
+
+        threads = [threading.Thread(target=work, args=(stream,)) for stream in range(self._plan.streams)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return sum(counts) / seconds
+
+    def single_call_ms(self) -> float:
+        """The median call, one at a time, in milliseconds."""
+        took = []
+        for request in self._requests:
+            begun = time.perf_counter()
+            self._engine.run(0, [request])
+            took.append(1000 * (time.perf_counter() - begun))
+        return statistics.median(took)
+
+    def close(self) -> None:
+        self._engine.close()
 
 
 if __name__ == "__main__":

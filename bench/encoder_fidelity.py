@@ -9,7 +9,6 @@ import argparse
 import os
 import random
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -17,16 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from classification_http import ROOT, _mixed, _trained
+from classification_http import mixed, trained, unseen
 from harness import keep
 from yunmo.core.engine import BatchEngine, Plan
 from yunmo.core.errors import YunmoError
 from yunmo.core.tasks import Classify, Labels
 from yunmo.engines.onnx.kind import kind
 
-sys.path.insert(0, str(ROOT / "examples" / "sentiment"))
-
-SENTENCES = 2000
 STREAMS = len(os.sched_getaffinity(0))
 PLANS = (("onnx", "fp32"), ("onnx", "int8"), ("openvino", "int8"))
 SEED = 20261123
@@ -38,29 +34,25 @@ READING = (
 
 
 def main() -> None:
-    from reviews import load_reviews
-    from train import SENTENCES as LEARNED
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2)
     options = parser.parse_args()
-    learning, held_out = load_reviews(SEED)
-    unseen = [each.text for each in (*held_out, *learning[LEARNED:])][:SENTENCES]
-    mixed = [Classify(texts=(text,)) for text in _mixed(unseen)]
-    random.Random(SEED).shuffle(mixed)
+    snippets = unseen()
+    requests = [Classify(texts=(text,)) for text in mixed(snippets)]
+    random.Random(SEED).shuffle(requests)
     with tempfile.TemporaryDirectory() as derived:
         engines, made = {}, {}
         for form, precision in PLANS:
             plan = Plan(engine="onnx", format=form, precision=precision, streams=STREAMS, options={"head": "classify"})
             began = time.perf_counter()
-            engines[f"{form} {precision}"] = kind.load(_trained(), Path(derived), plan, lambda *_: None)
+            engines[f"{form} {precision}"] = kind.load(trained(), Path(derived), plan, lambda *_: None)
             made[f"{form} {precision}"] = time.perf_counter() - began
         rates: dict[str, list[float]] = {name: [] for name in engines}
         for _ in range(options.rounds):
             for name, engine in engines.items():
-                rates[name].append(rate(engine, mixed, options.seconds))
-        answers = {name: scores(engine, unseen) for name, engine in engines.items()}
+                rates[name].append(rate(engine, requests, options.seconds))
+        answers = {name: scores(engine, snippets) for name, engine in engines.items()}
     full = answers["onnx fp32"]
     rows = {}
     print(f"{'plan':16} {'texts/s':>8} {'× fp32':>7} {'same label':>11} {'error':>7} {'made in':>8}")

@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from classification_http import SNIPPETS, _mixed, _trained
+from classification_http import mixed, trained, unseen
 from harness import ROOT
 from peers.environments import python_of
 
@@ -28,9 +28,7 @@ class Reference:
 @functools.cache
 def texts() -> list[str]:
     """The texts of the encoder loads: 8 to about 128 tokens, log-normal."""
-    from reviews import load_reviews
-
-    return _mixed([sentence.text for sentence in load_reviews(20261123)[1][:SNIPPETS]])
+    return mixed(unseen())
 
 
 @functools.cache
@@ -57,7 +55,7 @@ def gflop_per_token() -> float:
 
 def classifier() -> Path:
     """MiniLM with a sentiment head, as bench/classification_http.py trains it."""
-    return _trained()
+    return trained()
 
 
 def embedder() -> Path:
