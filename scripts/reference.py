@@ -123,8 +123,17 @@ def settings_page() -> str:
     for group, fields in groups.items():
         title = f"## [{group}]\n\n{kinds[group].__doc__}\n" if group else "## At the top of the file\n"
         rows = [setting_row(group, name, field) for name, field in fields.items()]
-        parts.append(f"{title}\n| Setting | Default | |\n|---|---|---|\n" + "\n".join(rows) + "\n")
+        parts.append(settings_table(title, rows))
+    for name, field in Settings.model_fields.items():
+        if (kind := entry_of(field)) is not None:
+            rows = [setting_row("", each, own, variable="") for each, own in kind.model_fields.items()]
+            parts.append(settings_table(f"## [[{name}]]\n\n{kind.__doc__}\n", rows))
     return "\n".join(parts)
+
+
+def settings_table(title: str, rows: list[str]) -> str:
+    """One group's part of the page."""
+    return f"{title}\n| Setting | Default | |\n|---|---|---|\n" + "\n".join(rows) + "\n"
 
 
 def group_of(field: FieldInfo) -> type[BaseModel] | None:
@@ -133,12 +142,19 @@ def group_of(field: FieldInfo) -> type[BaseModel] | None:
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
-def setting_row(group: str, name: str, field: FieldInfo) -> str:
-    """One line of a table."""
-    variable = "YUNMO_" + (f"{group}__{name}" if group else name).upper()
+def entry_of(field: FieldInfo) -> type[BaseModel] | None:
+    """What the field lists, if it lists tables."""
+    return next((kind for kind in get_args(field.annotation) if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+
+
+def setting_row(group: str, name: str, field: FieldInfo, variable: str | None = None) -> str:
+    """One line of a table; `variable` is the setting's in the environment, if that is not made of its name."""
+    if variable is None:
+        variable = "YUNMO_" + (f"{group}__{name}" if group else name).upper()
     secret = " (secret)" if SecretStr in (field.annotation, *get_args(field.annotation)) else ""
-    default = "" if field.default is None else f"`{field.default}`"
-    return f"| `{name}`<br>`{variable}` | {default} | {cell(field.description or '')}{secret} |"
+    default = "required" if field.is_required() else "" if field.default is None else f"`{field.default}`"
+    names = f"`{name}`<br>`{variable}`" if variable else f"`{name}`"
+    return f"| {names} | {default} | {cell(field.description or '')}{secret} |"
 
 
 def cell(text: str) -> str:

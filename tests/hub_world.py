@@ -65,17 +65,21 @@ class Served:
 
 
 @contextlib.contextmanager
-def serve_hub(directory, **options):
-    """The hub behind HTTP, with a key for each of the projects acme, other, reader (of acme's, read only) and admin."""
+def serve_hub(directory, publishers=lambda url: (), **options):
+    """The hub behind HTTP, with a key for each of the projects acme, other, reader (of acme's, read only) and admin.
+
+    `publishers` makes the trusted publishers from the server's address.
+    """
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     started = threading.Event()
     holder = SimpleNamespace(error=None)
 
     async def main():
         try:
             async with open_hub(directory, **options) as hub:
-                tenancy = await open_tenancy(hub.repositories.database, b"p" * 32)
+                tenancy = await open_tenancy(hub.repositories.database, b"p" * 32, publishers=publishers(url))
                 tokens = {}
                 for name, project, scopes in (
                     ("acme", "acme", ("read", "write", "infer")),
@@ -115,8 +119,7 @@ def serve_hub(directory, **options):
         listener.close()
         raise RuntimeError("the hub did not start") from holder.error
     try:
-        port = listener.getsockname()[1]
-        yield Served(f"http://127.0.0.1:{port}", holder.tokens, holder.hub, holder.loop, holder.requests, holder.tenancy)
+        yield Served(url, holder.tokens, holder.hub, holder.loop, holder.requests, holder.tenancy)
     finally:
         holder.server.should_exit = True
         thread.join(30)

@@ -17,6 +17,7 @@ from yunmo.cloud.cloud import Cloud
 from yunmo.cloud.system import System
 from yunmo.core import plugins
 from yunmo.core.engine import libraries_of
+from yunmo.core.errors import Conflict, InvalidRequest
 from yunmo.core.identity import Limits
 from yunmo.hub.hub import Hub, Rules
 from yunmo.runtime.placement.process import ProcessPlacement
@@ -34,6 +35,8 @@ from yunmo.settings import Settings
 from yunmo.storage.blobs import DirectoryStore, ObjectStore, S3Location, S3Store
 from yunmo.storage.database import Database, open_database
 from yunmo.storage.migrate import migrate
+from yunmo.tenancy.issuers import KeysNotRead
+from yunmo.tenancy.publishers import Publisher
 from yunmo.tenancy.tenancy import Tenancy, open_tenancy
 from yunmo.web.access_log import AccessLog
 from yunmo.web.app import App
@@ -118,8 +121,7 @@ async def open_cloud(settings: Settings) -> "AsyncIterator[tuple[Cloud, AdminKey
 
 @contextlib.asynccontextmanager
 async def _open_services(settings: Settings, data: Path, database: Database) -> "AsyncIterator[tuple[Cloud, AdminKey]]":
-    limits = Limits(settings.limits.requests_per_minute, settings.limits.tokens_per_minute, settings.limits.concurrent_requests)
-    tenancy = await open_tenancy(database, _secret(data / "secrets" / "pepper"), default_limits=limits)
+    tenancy = await _tenancy(settings, data, database)
     key = await _admin_key(settings, data, tenancy)
     hub = Hub(
         database,
@@ -167,6 +169,20 @@ async def _open_services(settings: Settings, data: Path, database: Database) -> 
         await asyncio.gather(*loops, return_exceptions=True)
         await templates.close()
         await tenancy.ledger.flush()
+
+
+async def _tenancy(settings: Settings, data: Path, database: Database) -> Tenancy:
+    limits = Limits(settings.limits.requests_per_minute, settings.limits.tokens_per_minute, settings.limits.concurrent_requests)
+    publishers = [
+        Publisher(
+            each.issuer, each.audience or (settings.http.public_url or "").rstrip("/"), each.claims, each.project, each.scopes, each.jwks
+        )
+        for each in settings.publishers
+    ]
+    try:
+        return await open_tenancy(database, _secret(data / "secrets" / "pepper"), default_limits=limits, publishers=publishers)
+    except (KeysNotRead, InvalidRequest, Conflict) as error:
+        raise CannotStart(f"The publishers of the settings cannot be used: {error}") from error
 
 
 def _templates(settings: Settings, data: Path) -> Templates:
@@ -259,7 +275,7 @@ def _blobs(settings: Settings, data: Path) -> ObjectStore:
 
 
 class CannotStart(Exception):
-    """The data directory is not this server's to use; the message says why, and what to do."""
+    """The data directory or another file cannot be used; the message says why, and what to do."""
 
 
 def _data_directory(given: Path) -> Path:

@@ -7,9 +7,9 @@ Each field's description is its documentation: `docs/reference/settings.md` is g
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FilePath, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 _PREFIX = "YUNMO_"
@@ -99,6 +99,31 @@ class LimitSettings(_Group):
     concurrent_requests: int | None = Field(None, description="Requests of one key in work at a time.")
 
 
+class PublisherSettings(_Group):
+    """CI jobs that log in with their provider's identity token instead of a key (docs/guide.md, Log in from CI)."""
+
+    issuer: str = Field(min_length=1, description="Who signs the tokens, spelt as in their claim `iss`.")
+    audience: str | None = Field(None, min_length=1, description="The claim `aud` that tokens must have; None takes `http.public_url`.")
+    jwks: FilePath | None = Field(None, description="A file with the issuer's public keys (JWKS); None fetches them from the issuer.")
+    claims: dict[str, str] = Field(
+        min_length=1, description="What other claims must be, each exactly or as a pattern with `*`, `?` and `[…]`; `*` matches `/` too."
+    )
+    project: str = Field(description="The project that the jobs log in to; it is made if it is not there.")
+    scopes: tuple[Literal["infer", "read", "write"], ...] = Field(
+        ("read", "write"), min_length=1, description="What their keys may do, for an hour."
+    )
+
+    @field_validator("claims")
+    @classmethod
+    def _say_whose(cls, claims: dict[str, str]) -> dict[str, str]:
+        """Whoever can make a free account at a public issuer has tokens of it: something has to tell these jobs from theirs."""
+        if given := {"iss", "aud", "exp", "iat", "nbf"} & set(claims):
+            raise ValueError(f"'{min(given)}' is checked anyway; name what tells your jobs from others', such as repository and ref")
+        if not any(pattern.strip("*?") for pattern in claims.values()):
+            raise ValueError("these patterns match every job of the issuer; name yours, such as repository and ref")
+        return claims
+
+
 class Settings(BaseSettings):
     """Everything that an operator may choose."""
 
@@ -116,6 +141,22 @@ class Settings(BaseSettings):
     hub: HubSettings = HubSettings()
     serving: ServingSettings = ServingSettings()
     limits: LimitSettings = LimitSettings()
+    publishers: tuple[PublisherSettings, ...] = Field(
+        (), description="CI jobs that may log in without a key, each a table `[[publishers]]` of the file, or all as JSON in the variable."
+    )
+
+    @field_validator("publishers")
+    @classmethod
+    def _say_for_whom(cls, publishers: tuple[PublisherSettings, ...], info: ValidationInfo) -> tuple[PublisherSettings, ...]:
+        """The request's Host cannot be the audience: who asks chooses it, so tokens for other servers would do."""
+        http = info.data.get("http")
+        if any(each.audience is None for each in publishers) and (http is None or http.public_url is None):
+            raise ValueError("set http.public_url to the address that jobs use as HF_ENDPOINT, or give each publisher an audience")
+        files: dict[str, Path | None] = {}
+        for each in publishers:
+            if files.setdefault(each.issuer, each.jwks) != each.jwks:
+                raise ValueError(f"the publishers of '{each.issuer}' have to name the same jwks")
+        return publishers
 
     @classmethod
     def settings_customise_sources(
@@ -170,7 +211,11 @@ def _unusable(lines: list[str]) -> SettingsError:
 def _complaint(setting: str, kind: str, message: str) -> str:
     if kind != "extra_forbidden":
         return f"  {setting}: {message}"
-    return f"  {setting}: there is no such setting{_nearest(setting, {*_names(), *dict(_groups())})}"
+    entry, _, _ = setting.rpartition(".")
+    known = (
+        {f"{entry}.{name}" for name in PublisherSettings.model_fields} if entry.startswith("publishers.") else {*_names(), *dict(_groups())}
+    )
+    return f"  {setting}: there is no such setting{_nearest(setting, known)}"
 
 
 def _nearest(name: str, known: set[str]) -> str:

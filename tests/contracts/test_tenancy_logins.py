@@ -7,7 +7,7 @@ import pytest
 
 from yunmo.core.errors import NotFound, Unauthenticated
 from yunmo.core.identity import Limits
-from yunmo.tenancy.logins import DeviceKey
+from yunmo.tenancy.logins import LoginKey
 from yunmo.tenancy.tenancy import open_tenancy
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -139,8 +139,8 @@ async def test_of_many_who_collect_at_once_one_gets_a_key(tenancy):
     asked = tenancy.logins.ask("hf")
     await tenancy.logins.answer(own.key, asked.user_code, approves=True)
     collected = await asyncio.gather(*(tenancy.logins.collect(asked.device_code, "hf") for _ in range(20)))
-    assert len([each for each in collected if isinstance(each, DeviceKey)]) == 1
-    assert [each for each in collected if not isinstance(each, DeviceKey)] == ["invalid_grant"] * 19
+    assert len([each for each in collected if isinstance(each, LoginKey)]) == 1
+    assert [each for each in collected if not isinstance(each, LoginKey)] == ["invalid_grant"] * 19
     assert len(await tenancy.keys.list("acme")) == 2
 
 

@@ -99,6 +99,52 @@ def test_a_value_that_cannot_be_is_refused_by_name(monkeypatch):
         load_settings()
 
 
+GITHUB = "https://token.actions.githubusercontent.com"
+PUBLISHER = f'[[publishers]]\nissuer = "{GITHUB}"\nproject = "acme"\n'
+AUDIENCE = 'audience = "https://hub.example.com"\n'
+CLAIMS = 'claims = {repository = "acme/trainer", ref = "refs/heads/*"}\n'
+
+
+def test_nobody_is_a_trusted_publisher_unless_declared(tmp_path, monkeypatch):
+    assert load_settings().publishers == ()
+    (tmp_path / "yunmo.toml").write_text(PUBLISHER + AUDIENCE + CLAIMS)
+    (publisher,) = load_settings().publishers
+    assert (publisher.project, publisher.scopes, publisher.jwks) == ("acme", ("read", "write"), None)
+    assert publisher.claims == {"repository": "acme/trainer", "ref": "refs/heads/*"}
+    monkeypatch.setenv("YUNMO_PUBLISHERS", "[]")
+    assert load_settings().publishers == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (PUBLISHER + AUDIENCE, "claims: Field required"),
+        (PUBLISHER + AUDIENCE + "claims = {}\n", r"publishers\.0\.claims"),
+        (PUBLISHER + AUDIENCE + 'claims = {repository = "*", ref = "?*"}\n', "match every job"),
+        (PUBLISHER + AUDIENCE + 'claims = {iss = "x"}\n', "'iss' is checked anyway"),
+        (PUBLISHER + CLAIMS, r"set http\.public_url"),
+        (PUBLISHER + 'audience = ""\n' + CLAIMS, r"publishers\.0\.audience"),
+        (PUBLISHER + AUDIENCE + CLAIMS + 'scopes = ["admin"]\n', r"publishers\.0\.scopes"),
+        (PUBLISHER + AUDIENCE + CLAIMS + "scopes = []\n", r"publishers\.0\.scopes"),
+        (PUBLISHER + AUDIENCE + CLAIMS + 'jwks = "missing.json"\n', r"publishers\.0\.jwks"),
+        (PUBLISHER + AUDIENCE + CLAIMS + 'jwks = "yunmo.toml"\n' + PUBLISHER + AUDIENCE + CLAIMS, "the same jwks"),
+        (
+            PUBLISHER + AUDIENCE + CLAIMS + 'scope = ["read"]\n',
+            r"publishers\.0\.scope: there is no such setting; did you mean publishers\.0\.scopes",
+        ),
+    ],
+)
+def test_a_publisher_that_would_trust_too_many_or_cannot_be_is_refused(tmp_path, text, why):
+    (tmp_path / "yunmo.toml").write_text(text)
+    with pytest.raises(SettingsError, match=why):
+        load_settings()
+
+
+def test_the_public_address_is_an_audience(tmp_path):
+    (tmp_path / "yunmo.toml").write_text('[http]\npublic_url = "https://hub.example.com/"\n' + PUBLISHER + CLAIMS)
+    assert load_settings().publishers[0].audience is None
+
+
 def test_a_file_that_is_no_toml_is_named(tmp_path):
     (tmp_path / "yunmo.toml").write_text("[http\n")
     with pytest.raises(SettingsError, match=r"yunmo\.toml is not valid TOML"):

@@ -9,7 +9,7 @@ from yunmo.tenancy.devices import Refusal
 from yunmo.tenancy.keys import CreatedKey, KeyInfo
 from yunmo.tenancy.ledger import TokenTotals, UsageRow
 from yunmo.tenancy.limits import Rates
-from yunmo.tenancy.logins import DeviceKey
+from yunmo.tenancy.logins import LoginKey
 from yunmo.tenancy.projects import Project
 
 __all__ = [
@@ -19,8 +19,8 @@ __all__ = [
     "CreatedKey",
     "DeploymentSpec",
     "DeploymentView",
-    "DeviceKey",
     "KeyInfo",
+    "LoginKey",
     "Project",
     "Rates",
     "Refusal",

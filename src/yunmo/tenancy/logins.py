@@ -15,8 +15,8 @@ _GIVEN: tuple[Scope, ...] = ("infer", "read", "write")
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceKey:
-    """A device's new key; `key` is its text, which is told this once."""
+class LoginKey:
+    """The key that a login made; `key` is its text, which is told this once."""
 
     key: str
     scopes: tuple[Scope, ...]
@@ -45,7 +45,7 @@ class Logins:
         self._devices.answer(principal, user_code, approves=approves)
         return principal
 
-    async def collect(self, device_code: str, client_id: str) -> DeviceKey | Refusal:
+    async def collect(self, device_code: str, client_id: str) -> LoginKey | Refusal:
         """The new key of a device that was let in, told once; or why there is none.
 
         It may do what the key may that let it in, `admin` excepted, within the same limits, and ends no later.
@@ -64,4 +64,4 @@ class Logins:
         await self._audit.record(
             approver, "key.created", made.id, {"project": made.project, "scopes": list(made.scopes), "for": "hf auth login"}
         )
-        return DeviceKey(made.key, made.scopes, int((end - present).total_seconds()))
+        return LoginKey(made.key, made.scopes, int((end - present).total_seconds()))

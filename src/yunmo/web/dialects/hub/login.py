@@ -1,5 +1,6 @@
-"""`hf auth login` without a token: OAuth's device flow (RFC 8628), answered by a person on a page of ours."""
+"""Logins without a token: `hf auth login` by OAuth's device flow (RFC 8628), a CI job by exchanging its identity (RFC 8693)."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl
@@ -7,8 +8,8 @@ from urllib.parse import parse_qsl
 from starlette.responses import Response
 
 from yunmo.cloud.cloud import Cloud
-from yunmo.cloud.values import DeviceKey, Refusal
-from yunmo.core.errors import InvalidRequest, NotFound, RateLimited, TooLarge, Unauthenticated
+from yunmo.cloud.values import LoginKey, Refusal
+from yunmo.core.errors import Forbidden, InvalidRequest, NotFound, RateLimited, TooLarge, Unauthenticated, Unavailable
 from yunmo.web.dialects.hub.addresses import base_url
 from yunmo.web.dialects.hub.login_page import Outcome, page
 from yunmo.web.replies import json_reply
@@ -18,6 +19,10 @@ from yunmo.web.routing import Route
 _PAGE_PATH = "/oauth/verify"
 _DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 _REFRESH_GRANT = "refresh_token"
+_EXCHANGE_GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
+_ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"  # noqa: S105 (a type, not a token)
+_ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 (the same)
+_NOT_CHOSEN = ("scope", "audience", "actor_token", "actor_token_type")
 _FORM_BYTES = 16 * 1024
 _FORM_FIELDS = 100
 _REASONS: dict[Refusal, str] = {
@@ -30,10 +35,11 @@ _REASONS: dict[Refusal, str] = {
 
 
 class LoginRoutes:
-    """The routes of the device, and the page of the person."""
+    """The routes of the device and the CI job, and the page of the person."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._logins = cloud.tenancy.logins
+        self._publishers = cloud.tenancy.publishers
 
     def routes(self) -> Iterator[Route]:
         """The routes of this group; an Authorization header says nothing to them."""
@@ -64,7 +70,7 @@ class LoginRoutes:
         )
 
     async def give(self, request: Request) -> Response:
-        """Give a device its key once a person has let it in."""
+        """Give a device its key once a person has let it in, and a CI job one for its identity."""
         try:
             fields = await _fields(request)
         except (InvalidRequest, TooLarge) as error:
@@ -72,19 +78,35 @@ class LoginRoutes:
         grant = fields.get("grant_type")
         if grant == _REFRESH_GRANT:
             return _refusal("invalid_grant", "Keys are not renewed here. Run 'hf auth login' again.")
+        if grant == _EXCHANGE_GRANT:
+            return await self._exchange(fields)
         if grant != _DEVICE_GRANT:
-            return _refusal("unsupported_grant_type", f"Only '{_DEVICE_GRANT}' is known here. Programs send an API key as HF_TOKEN.")
+            known = f"'{_DEVICE_GRANT}' and '{_EXCHANGE_GRANT}'"
+            return _refusal("unsupported_grant_type", f"Only {known} are known here. Programs send an API key as HF_TOKEN.")
         made = await self._logins.collect(fields.get("device_code", ""), fields.get("client_id", ""))
-        if not isinstance(made, DeviceKey):
+        if not isinstance(made, LoginKey):
             return _refusal(made, _REASONS[made])
-        return _private(
-            {
-                "access_token": made.key,
-                "token_type": "bearer",
-                "expires_in": made.expires_in_seconds,
-                "scope": " ".join(made.scopes),
-            }
-        )
+        return _private(_given(made))
+
+    async def _exchange(self, fields: dict[str, str]) -> Response:
+        if not self._publishers.are_declared:
+            return _refusal(
+                "unsupported_grant_type",
+                "No CI job is trusted here. The operator declares them under [[publishers]] in yunmo.toml; others send an API key as HF_TOKEN.",
+            )
+        if (complaint := _complaint(fields)) is not None:
+            return _refusal("invalid_request", complaint)
+        try:
+            made = await self._publishers.log_in(fields["subject_token"], fields["resource"])
+        except Unauthenticated as error:
+            return _refusal("invalid_grant", error.message)
+        except (InvalidRequest, Forbidden) as error:
+            return _refusal("invalid_target", error.message)
+        except Unavailable as error:
+            reply = _refusal("temporarily_unavailable", error.message, 503)
+            reply.headers["retry-after"] = str(math.ceil(error.retry_after_seconds or 1))
+            return reply
+        return _private(_given(made) | {"issued_token_type": _ACCESS_TOKEN})
 
     async def show(self, request: Request) -> Response:
         """The page where a person types the code."""
@@ -123,8 +145,30 @@ async def _fields(request: Request) -> dict[str, str]:
         raise InvalidRequest(f"The form cannot be read: send it url-encoded, in UTF-8, with at most {_FORM_FIELDS} fields.") from error
 
 
-def _refusal(error: str, description: str) -> Response:
-    return _private({"error": error, "error_description": description}, 400)
+def _complaint(fields: dict[str, str]) -> str | None:
+    """What is wrong with the form of a token exchange (RFC 8693 §2.1)."""
+    for name in ("subject_token", "subject_token_type", "resource"):
+        if not fields.get(name):
+            return f"'{name}' is missing."
+    if fields["subject_token_type"] != _ID_TOKEN:
+        return f"'subject_token_type' has to be '{_ID_TOKEN}'."
+    if fields.get("requested_token_type", _ACCESS_TOKEN) != _ACCESS_TOKEN:
+        return f"Only '{_ACCESS_TOKEN}' is given here. Leave 'requested_token_type' out."
+    chosen = next((name for name in _NOT_CHOSEN if name in fields), None)
+    return f"'{chosen}' cannot be chosen here: the operator declares what a job may do. Leave it out." if chosen else None
+
+
+def _given(made: LoginKey) -> dict[str, object]:
+    return {
+        "access_token": made.key,
+        "token_type": "bearer",
+        "expires_in": made.expires_in_seconds,
+        "scope": " ".join(made.scopes),
+    }
+
+
+def _refusal(error: str, description: str, status: int = 400) -> Response:
+    return _private({"error": error, "error_description": description}, status)
 
 
 def _private(content: dict[str, object], status: int = 200) -> Response:
