@@ -67,7 +67,7 @@ def check_name(name: str) -> None:
 
 def no_such_project(name: str) -> NotFound:
     """The error for a project that is not there."""
-    return NotFound(f"There is no project '{name}'. Make it with 'yunmo project create {name}'.", param="project")
+    return NotFound(f"There is no project '{name}'. It is made with its first key: 'yunmo key create --project {name}'.", param="project")
 
 
 def _create(connection: store.Connection, name: str) -> Project:
