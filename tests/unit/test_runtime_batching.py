@@ -120,12 +120,12 @@ async def test_results_are_told_together_while_more_items_wait(monkeypatch):
     engine = _Engine(gate)
     batched = Batched(engine, _plan())
     turns = []
-    answers = await _queued(batched, engine, ("a", "b", "c"))
+    answers = await _queued(batched, engine, ("a", "b", "c", "d"))
     monkeypatch.setattr(batched, "_tell", lambda tell=batched._tell: (turns.append(len(batched._done)), tell()))
     gate.set()
-    for text, (output, _) in zip("abc", await asyncio.wait_for(asyncio.gather(*answers), 5), strict=True):
+    for text, (output, _) in zip("abcd", await asyncio.wait_for(asyncio.gather(*answers), 5), strict=True):
         assert output.rows[0][0].label == text
-    assert turns == [3]
+    assert turns[0] >= 3
     await batched.close()
 
 

@@ -1,6 +1,6 @@
 """One queue in front of a blocking engine: streams take items as they get free; a cancelled item never joins a batch.
 
-Results that come while more items wait are told together, `_HELD_SECONDS` late at most. With every core at work each wake-up of
+Results that come while many items wait are told together, `_HELD_SECONDS` late at most. With every core at work each wake-up of
 the gateway takes its cores' caches from the engine and finds its own cold, which at one result a wake-up is a tenth of all the time
 (bench/classification_http.py). A result is held only while the streams have enough to do, so nobody's turn comes later for it.
 """
@@ -17,7 +17,7 @@ from yunmo.core.errors import EngineFailed, YunmoError
 from yunmo.core.tasks import Output, Request, join, split
 from yunmo.core.usage import Usage
 
-_HELD_SECONDS = 0.01
+_HELD_SECONDS = 0.02
 _QUICK_SECONDS = 0.001
 """Work on an item that is over sooner is not worth holding: many results come in one turn of the loop anyway."""
 
@@ -157,11 +157,11 @@ class Batched:
         self._finish(batch, results, time.monotonic() - begun)
 
     def _finish(self, batch: list[Item], results: list[Result | YunmoError], seconds: float) -> None:
-        """Have the results told: at once if a stream could run dry, else with those that follow shortly."""
+        """Have the results told: at once unless two items a stream still wait, else with those that follow shortly."""
         with self._free:
             is_first = not self._done
             self._done.append((batch, results))
-            may_wait = len(self._waiting) >= len(self._threads) and seconds >= _QUICK_SECONDS * len(batch)
+            may_wait = len(self._waiting) >= 2 * len(self._threads) and seconds >= _QUICK_SECONDS * len(batch)
         if not may_wait:
             self._loop.call_soon_threadsafe(self._tell)
         elif is_first:

@@ -112,18 +112,18 @@ def _others(head: Head, hardware: Hardware) -> list[Plan]:
 
 
 def _laid_out(plan: Plan, streams: int, threads: int) -> Plan:
-    return msgspec.structs.replace(plan, streams=streams, threads=threads, slots=4 * streams)
+    return msgspec.structs.replace(plan, streams=streams, threads=threads, slots=6 * streams)
 
 
 def _plan(head: Head, kind: tuple[str, str], streams: int, threads: int, more: Mapping[str, Any] | None = None) -> Plan:
-    """Four times as many slots as streams: a stream that ends its text finds the next one there, while finished ones are told together."""
+    """Six times as many slots as streams: a stream that ends its text finds the next one there, also while finished ones are held back."""
     return Plan(
         engine=OnnxKind.name,
         format=kind[0],
         precision=kind[1],
         streams=streams,
         threads=threads,
-        slots=4 * streams,
+        slots=6 * streams,
         batch_items=1,
         options={"head": head, **(more or {})},
     )
