@@ -196,6 +196,34 @@ async def test_an_expired_key_is_refused(database):
         await tenancy.keys.identify(created.key)
 
 
+async def test_a_key_is_listed_for_a_week_after_its_end_and_then_forgotten(database):
+    clock = Clock()
+    tenancy = await open_tenancy(database, PEPPER, clock=clock)
+    elsewhere = await open_tenancy(database, PEPPER, clock=clock)
+    await tenancy.projects.create("acme")
+    end = datetime.fromtimestamp(clock.now, UTC) + timedelta(hours=1)
+    job = await tenancy.keys.create("acme", "job", ["read"], expires_at=end)
+    await elsewhere.keys.identify(job.key)
+    lasting = await tenancy.keys.create("acme", "lasting", ["read"])
+    latest = await tenancy.keys.create("acme", "latest", ["read"], expires_at=end)
+    clock.now += 3600 + timedelta(days=6).total_seconds()
+    await tenancy.keys.forget_ended()
+    assert {key.id for key in await tenancy.keys.list("acme")} == {job.id, lasting.id, latest.id}
+    clock.now += timedelta(days=2).total_seconds()
+    await tenancy.keys.forget_ended()
+    await elsewhere.keys.forget_ended()
+    assert {key.id for key in await tenancy.keys.list("acme")} == {lasting.id, latest.id}, "the latest change keeps the count of changes"
+    for keys in (tenancy.keys, elsewhere.keys):
+        with pytest.raises(Unauthenticated):
+            await keys.identify(job.key)
+    another = await tenancy.keys.create("acme", "another", ["read"])
+    await elsewhere.keys.refresh()
+    assert (await elsewhere.keys.identify(another.key)).key_id == another.id
+    assert (await tenancy.keys.identify(lasting.key)).key_id == lasting.id
+    await tenancy.keys.forget_ended()
+    assert {key.id for key in await tenancy.keys.list("acme")} == {lasting.id, another.id}
+
+
 async def test_a_flood_of_bad_keys_does_not_reach_the_database(tenancy, database):
     counting = CountingDatabase(database)
     flooded = await open_tenancy(counting, PEPPER, clock=Clock())

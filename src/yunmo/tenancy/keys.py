@@ -6,12 +6,13 @@ read; changes by other processes are seen by asking for later revisions, twice a
 
 import asyncio
 import hmac
+import math
 import secrets
 import string
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import structlog
@@ -29,6 +30,8 @@ _ADOPTED_CHARACTERS = 16
 _HINT_CHARACTERS = 7
 _TOKEN_CHARACTERS = 512
 _REFRESH_SECONDS = 0.4  # a revocation elsewhere must be in force within one second
+_ENDED_KEPT = timedelta(days=7)
+_FORGETTING_SECONDS = 3600.0
 _NAME_CHARACTERS = 200
 _UNKNOWN_LIMIT = 10_000
 _UNKNOWN_SECONDS = 1.0
@@ -137,11 +140,26 @@ class Keys:
             self._learn(row)
             self._revision = row["revision"]
 
+    async def forget_ended(self) -> None:
+        """Drop the keys that ended a week ago: each CI login makes one."""
+        before = datetime.fromtimestamp(self._clock(), UTC) - _ENDED_KEPT
+        for digest in await self._database.write(lambda connection: store.delete_ended_keys(connection, before)):
+            self._learned.pop(digest, None)
+        self._known = {
+            digest: (principal, expires)
+            for digest, (principal, expires) in self._known.items()
+            if expires is None or expires >= before.timestamp()
+        }
+
     async def run(self) -> None:
-        """Keep learning, until cancelled."""
+        """Keep learning, and forget every hour, until cancelled."""
+        forgotten_at = -math.inf
         while True:
             try:
                 await self.refresh()
+                if self._clock() - forgotten_at >= _FORGETTING_SECONDS:
+                    forgotten_at = self._clock()
+                    await self.forget_ended()
             except YunmoError as error:
                 _log.warning("keys_not_refreshed", error=error.message)
             await asyncio.sleep(_REFRESH_SECONDS)

@@ -121,6 +121,14 @@ def find_digest(connection: sa.Connection, digest: bytes) -> Row | None:
     return connection.execute(sa.select(key_table).where(key_table.c.digest == digest)).mappings().one_or_none()
 
 
+def delete_ended_keys(connection: sa.Connection, before: datetime) -> Sequence[bytes]:
+    """Delete the keys that ended before this moment, and return their digests. The latest change stays: revisions must not come again."""
+    every = key_table.alias()
+    latest = sa.select(sa.func.max(every.c.revision)).scalar_subquery()
+    ended = key_table.delete().where(key_table.c.expires_at < before, key_table.c.revision < latest)
+    return [bytes(digest) for digest in connection.execute(ended.returning(key_table.c.digest)).scalars()]
+
+
 def list_keys(connection: sa.Connection, project: str | None) -> Sequence[Row]:
     """The project's keys (None: everybody's), revoked ones too, oldest first."""
     query = sa.select(key_table).order_by(key_table.c.created_at, key_table.c.id)
