@@ -194,7 +194,7 @@ def _templates(settings: Settings, data: Path) -> Templates:
 
 def _world(settings: Settings, data: Path, hub: Hub, database: Database, templates: Templates) -> World:
     hardware = find_hardware()
-    memory = MemoryBudget(settings.serving.memory_bytes or int(hardware.memory_bytes * _MEMORY_SHARE))
+    memory = MemoryBudget(settings.serving.memory_bytes or int(hardware.memory_bytes * _MEMORY_SHARE), settings.serving.warm_share)
     placement = ProcessPlacement(templates)
     habits = Habits(settings.serving.calibrate, settings.serving.calibrate_seconds, settings.serving.calibrate_wait_seconds)
     calibrations = Calibrations(CalibrationStore(database), placement, memory, hardware, habits)

@@ -74,7 +74,15 @@ class ServingSettings(_Group):
         ge=0,
         description="Memory for processes that keep used engines' libraries imported, so that their models load sooner; 0 keeps none.",
     )
-    idle_seconds: float = Field(1800.0, gt=0, description="A deployment without a request for this long is unloaded (pinned ones stay).")
+    idle_seconds: float = Field(
+        1800.0, gt=0, description="A deployment without a request for this long is unloaded (pinned ones stay, and see `warm_share`)."
+    )
+    warm_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="The share of all models' memory in which those used most stay loaded though nobody asks; 0 keeps none.",
+    )
     queue_limit: int = Field(256, ge=0, description="Requests that may wait per deployment; more are told 503 at once.")
     cold_wait_seconds: float = Field(120.0, gt=0, description="A request waits this long for its model to load.")
     drain_seconds: float = Field(30.0, ge=0, description="Requests in work may finish for this long when a replica is taken away.")

@@ -213,14 +213,17 @@ async def test_requests_for_a_cold_model_are_held_until_it_is_loaded(server):
         assert client.post("/models/cold", json={"inputs": "x"}).json() == [[{"label": "x", "score": 1.0}]]
 
 
-async def test_an_idle_model_is_unloaded_and_comes_back(tmp_path):
-    with running_server(tmp_path, {"YUNMO_SERVING__IDLE_SECONDS": "0.5"}) as server:
+async def test_an_idle_model_is_unloaded_and_comes_back_but_one_that_is_used_much_stays(tmp_path):
+    with running_server(tmp_path, {"YUNMO_SERVING__IDLE_SECONDS": "0.5"}) as server, server.client() as client:
+        server.deploy("echo", "liked")
+        for _ in range(25):
+            client.post("/models/liked", json={"inputs": "x"}).raise_for_status()
         server.deploy("echo", "sleepy")
         server.deploy("echo", "pinned", pinned=True)
         server.wait_for("sleepy", "idle", 10)
         assert server.deployment("pinned")["state"] == "ready"
-        with server.client() as client:
-            assert client.post("/models/sleepy", json={"inputs": "back"}).status_code == 200
+        assert server.deployment("liked")["state"] == "ready", "it has been idle for longer than the other"
+        assert client.post("/models/sleepy", json={"inputs": "back"}).status_code == 200
 
 
 async def test_the_least_recently_used_model_makes_room_and_one_that_cannot_fit_is_refused(tmp_path):

@@ -1,30 +1,32 @@
-"""The memory that all models share: claims before loading, and eviction of what was used least recently."""
+"""The memory that all models share: claims before loading, eviction of what was used least recently, and what stays warm."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from yunmo.core.errors import Unavailable
+from yunmo.serving.use import Use
 
 _MIB = 1024 * 1024
 
 
 @dataclass(slots=True, eq=False)
 class Claim:
-    """Memory that one replica holds. `last_used` and `is_evictable` are asked when room is needed."""
+    """Memory that one replica holds. `use` and `is_evictable` are asked when room is needed."""
 
     name: str
     size: int
-    last_used: Callable[[], float]
+    use: Use
     is_evictable: Callable[[], bool]
     evict: Callable[[], Awaitable[None]]
 
 
 class MemoryBudget:
-    """A fixed number of bytes, given out in claims."""
+    """A fixed number of bytes, given out in claims; in `warm_share` of them the models stay that are used most."""
 
-    def __init__(self, total_bytes: int) -> None:
+    def __init__(self, total_bytes: int, warm_share: float = 0.0) -> None:
         self.total_bytes = total_bytes
+        self._warm_bytes = int(warm_share * total_bytes)
         self._claims: set[Claim] = set()
         self._freed = asyncio.Condition()
 
@@ -68,6 +70,17 @@ class MemoryBudget:
         self._claims.add(claim)
         return True
 
+    def keeps_warm(self, name: str) -> bool:
+        """Whether this model is one of those used most, as many as the share for them holds: it stays though nobody asks at the moment."""
+        room = self._warm_bytes
+        for claim in sorted(self._claims, key=lambda claim: claim.use.requests, reverse=True):
+            room -= claim.size
+            if room < 0 or not claim.use.is_warm:
+                return False
+            if claim.name == name:
+                return True
+        return False
+
     def shortage(self, size: int) -> str:
         """Why there is no room for a claim of this size, for people."""
         free = max(0, self.total_bytes - self.used_bytes)
@@ -86,7 +99,7 @@ class MemoryBudget:
                 return
             idle = [held for held in self._claims if held.name != claim.name and held.is_evictable()]
             if idle:
-                await min(idle, key=lambda held: held.last_used()).evict()
+                await min(idle, key=lambda held: (held.use.is_warm, held.use.last)).evict()
                 continue
             async with self._freed:
                 if self.used_bytes + claim.size > self.total_bytes:

@@ -25,6 +25,7 @@ from yunmo.core.tasks import Chat, Generate, Output, Request
 from yunmo.core.usage import Usage
 from yunmo.runtime.link import Worker
 from yunmo.serving.prefixes import Prefixes, prefix_of
+from yunmo.serving.use import Use
 
 _POISON_SECONDS = 600.0
 _POISON_KEPT = 1000
@@ -120,7 +121,7 @@ class Router:
         self._poison: OrderedDict[bytes, float] = OrderedDict()
         self._seconds_per_request = 0.05
         self.seats: list[Seat] = []
-        self.last_used = time.monotonic()
+        self.use = Use()
         self.on_idle: Callable[[Seat], None] | None = None
 
     @property
@@ -135,7 +136,7 @@ class Router:
 
     def submit(self, request: Request, sink: Sink) -> Flight:
         """Send the request off or let it wait. Raises Overloaded when the queue is full, PoisonRequest for known poison."""
-        self.last_used = time.monotonic()
+        self.use.note()
         if self._poison and self._is_poison(request):
             raise PoisonRequest("This request crashed its model twice a short while ago and is not tried again.")
         flight = Flight(self, request, sink)
@@ -154,7 +155,7 @@ class Router:
         """As `submit`, for a request that names an adapter: it is held until every replica has that one."""
         if request.adapter is None or self.carries(request.adapter):
             return self.submit(request, sink)
-        self.last_used = time.monotonic()
+        self.use.note()
         self._check_room()
         flight = Flight(self, request, sink)
         self._held.append(flight)

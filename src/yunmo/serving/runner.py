@@ -25,6 +25,7 @@ _MIB = 1024 * 1024
 _ATTEMPTS = 5
 _RETRY_FAILED_SECONDS = 60.0
 _ROOM_SECONDS = 10.0
+_WARM_LOOK_SECONDS = 60.0
 """How often a deployment with too few replicas looks for room for the next."""
 _log = structlog.get_logger()
 
@@ -176,13 +177,14 @@ class Runner:
             self.ended.set()
 
     async def _wait(self) -> None:
-        idle_for = time.monotonic() - self.router.last_used
-        timeout = max(0.05, self._world.patience.idle - idle_for) if self._replicas and not self.spec.is_pinned else None
+        limit, use = self._world.patience.idle, self.router.use
+        pause = limit - use.idle_seconds if use.idle_seconds < limit else min(_WARM_LOOK_SECONDS, limit / 10)
+        timeout = pause if self._replicas and not self.spec.is_pinned else None
         try:
             async with asyncio.timeout(timeout):
                 await self._changed.wait()
         except TimeoutError:
-            if self._is_unused() and time.monotonic() - self.router.last_used >= self._world.patience.idle:
+            if self._is_unused() and use.idle_seconds >= limit and not self._world.memory.keeps_warm(self.spec.name):
                 self.is_awake = False
 
     async def _reconcile(self) -> None:
@@ -229,7 +231,7 @@ class Runner:
         while len(current) < spec.replicas and spec is self.spec and self.is_awake and not self._ending.is_set():
             if current and self._retries.pause_seconds:
                 return
-            claim = Claim(spec.name, size, lambda: self.router.last_used, self._may_be_evicted, self._evict)
+            claim = Claim(spec.name, size, self.router.use, self._may_be_evicted, self._evict)
             if not current:
                 self._say("loading", "waiting for memory", 0.15)
                 await self._world.memory.take(claim, self._world.patience.cold_wait)

@@ -23,6 +23,7 @@ from yunmo.serving.calibration.report import Calibration, Drift, Pace, Trial, Ve
 from yunmo.serving.calibration.runs import answers, milliseconds_alone, per_second
 from yunmo.serving.calibration.samples import samples
 from yunmo.serving.memory import Claim, MemoryBudget
+from yunmo.serving.use import Use
 
 _ROUNDS = 3
 _SHARE_TO_LOAD = 0.7
@@ -145,7 +146,7 @@ async def _compare(  # noqa: PLR0913 - one step of one procedure
 @contextlib.asynccontextmanager
 async def _worker(subject: Subject, offer: Offer, placement: Placement, memory: MemoryBudget) -> AsyncIterator[Worker]:
     """A loaded worker of its own, in memory that nobody else wants at the moment."""
-    claim = Claim(f"calibration of {subject.name}", offer.memory_bytes, time.monotonic, lambda: False, _stay)
+    claim = Claim(f"calibration of {subject.name}", offer.memory_bytes, Use(), lambda: False, _stay)
     if not memory.take_free(claim):
         raise Unavailable(f"There is no free memory for it: {offer.memory_bytes >> 20} MiB are needed.")
     try:
