@@ -1,6 +1,7 @@
 """The models that every server gets, made once under bench/.cache/peers: the same weights in the forms that the servers read."""
 
 import functools
+import hashlib
 import json
 import os
 import shutil
@@ -99,8 +100,11 @@ def chat_gguf() -> Path:
 def chat_openvino() -> Path:
     """The same weights as an OpenVINO graph with eight-bit matrices, its tokenizer beside it."""
     from yunmo.engines.openvino_genai.derive import derive
+    from yunmo.engines.openvino_genai.sources import source
+    from yunmo.engines.openvino_genai.text import Text
 
-    directory = derive(chat(), CACHE / "openvino", "int8", _silent)
+    read = source(chat(), CACHE / "openvino", None, _silent)
+    directory = derive(read, CACHE / "openvino", "int8", Text(read.texts, read.decoder.vocabulary).ends, _silent)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(chat() / name, directory)
     return directory
@@ -108,7 +112,7 @@ def chat_openvino() -> Path:
 
 def reference() -> Reference:
     """Computed by PyTorch in fp32 once and kept."""
-    file = CACHE / "reference.json"
+    file = CACHE / f"reference-{hashlib.sha256(repr(texts()[:CHECKED]).encode()).hexdigest()[:12]}.json"
     if not file.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(asdict(_computed())))
