@@ -25,8 +25,8 @@ _MIB = 1024 * 1024
 _ATTEMPTS = 5
 _RETRY_FAILED_SECONDS = 60.0
 _ROOM_SECONDS = 10.0
-_WARM_LOOK_SECONDS = 60.0
 """How often a deployment with too few replicas looks for room for the next."""
+_WARM_LOOK_SECONDS = 60.0
 _log = structlog.get_logger()
 
 
@@ -178,8 +178,8 @@ class Runner:
 
     async def _wait(self) -> None:
         limit, use = self._world.patience.idle, self.router.use
-        pause = limit - use.idle_seconds if use.idle_seconds < limit else min(_WARM_LOOK_SECONDS, limit / 10)
-        timeout = pause if self._replicas and not self.spec.is_pinned else None
+        left = limit - use.idle_seconds if use.idle_seconds < limit else min(_WARM_LOOK_SECONDS, limit / 10)
+        timeout = max(0.05, left) if self._replicas and not self.spec.is_pinned else None
         try:
             async with asyncio.timeout(timeout):
                 await self._changed.wait()

@@ -1,6 +1,5 @@
 """How writing work reaches the database: one thread that commits groups (SQLite), or a pool (PostgreSQL)."""
 
-import itertools
 import os
 import queue
 import random
@@ -19,7 +18,7 @@ T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
 
 _GROUP_LIMIT = 256
-_PATIENCE_S = 30.0
+_PATIENCE_SECONDS = 30.0
 _COLLISIONS = {"40001", "40P01"}  # serialization_failure, deadlock_detected: nothing was committed
 _VIOLATIONS = {"23505", "23503"}  # unique, foreign key: perhaps against a row that the work could not see yet
 _VIOLATION_ATTEMPTS = 3
@@ -106,7 +105,7 @@ class PoolWriter:
     """PostgreSQL groups commits itself: each piece of work has its own connection and serializable transaction.
 
     Work that collided is repeated while nothing else of this process writes, so that it comes through however many write one
-    row and however slow it is; against other processes it is repeated for `_PATIENCE_S`.
+    row and however slow it is; against other processes it is repeated for `_PATIENCE_SECONDS`.
     """
 
     def __init__(self, engine: sa.Engine, threads: int) -> None:
@@ -132,15 +131,16 @@ class PoolWriter:
 
     def _repeat(self, work: Work[T]) -> T:
         begun = time.monotonic()
-        for attempt in itertools.count(2):
+        attempt = 1
+        while True:
+            attempt += 1
             try:
                 return self._once(work)
             except (sa.exc.OperationalError, sa.exc.IntegrityError) as error:
                 may_repeat = _state(error) in _COLLISIONS or (_state(error) in _VIOLATIONS and attempt < _VIOLATION_ATTEMPTS)
-                if not may_repeat or time.monotonic() - begun > _PATIENCE_S:
+                if not may_repeat or time.monotonic() - begun > _PATIENCE_SECONDS:
                     raise
             time.sleep(random.uniform(0, 0.002 * min(attempt, 50)))  # noqa: S311  # other processes repeat too; no secret
-        raise AssertionError("counting never ends")
 
     def _once(self, work: Work[T]) -> T:
         with self._engine.begin() as connection:

@@ -21,6 +21,7 @@ _EMBEDDING_TAGS = frozenset({"feature-extraction", "sentence-similarity"})
 _PRECISIONS = {"onnx": ("fp32", "int8"), "openvino": ("fp32", "bf16", "int8")}
 _EIGHT_BIT = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 _HALF = frozenset({"avx512_bf16", "amx_bf16"})
+_SLOTS_PER_STREAM = 6  # one text in work, and enough that wait while finished ones are told together (runtime/batching.py)
 _TEXT_SUFFIXES = (".json", ".safetensors", ".txt", ".model")
 
 
@@ -112,18 +113,17 @@ def _others(head: Head, hardware: Hardware) -> list[Plan]:
 
 
 def _laid_out(plan: Plan, streams: int, threads: int) -> Plan:
-    return msgspec.structs.replace(plan, streams=streams, threads=threads, slots=6 * streams)
+    return msgspec.structs.replace(plan, streams=streams, threads=threads, slots=_SLOTS_PER_STREAM * streams)
 
 
 def _plan(head: Head, kind: tuple[str, str], streams: int, threads: int, more: Mapping[str, Any] | None = None) -> Plan:
-    """Six times as many slots as streams: a stream that ends its text finds the next one there, also while finished ones are held back."""
     return Plan(
         engine=OnnxKind.name,
         format=kind[0],
         precision=kind[1],
         streams=streams,
         threads=threads,
-        slots=6 * streams,
+        slots=_SLOTS_PER_STREAM * streams,
         batch_items=1,
         options={"head": head, **(more or {})},
     )
