@@ -17,7 +17,6 @@ from yunmo.core.errors import Forbidden, InternalError, NotFound, Unauthenticate
 from yunmo.core.identity import Principal
 from yunmo.hub.large import LargeFile, XetToken
 from yunmo.hub.lfs import LfsUploads, lfs_key
-from yunmo.hub.staged import batched, full_disk_is_said
 from yunmo.hub.unnamed import UNNAMED_LIMIT_BYTES, Unnamed
 from yunmo.hub.xet import store
 from yunmo.hub.xet.dedup import Dedup
@@ -27,6 +26,7 @@ from yunmo.hub.xet.tokens import AccessTicket, CompletionTicket, DownloadTicket,
 from yunmo.hub.xet.uploads import Uploads
 from yunmo.storage.blobs import ObjectStore
 from yunmo.storage.database import Database
+from yunmo.storage.staged import batched, full_disk_is_said
 from yunmo.storage.tables import now
 
 T = TypeVar("T", bound=Ticket)

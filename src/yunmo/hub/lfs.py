@@ -14,13 +14,13 @@ import sqlalchemy as sa
 
 from yunmo.core.errors import InvalidRequest
 from yunmo.hub.large import LargeFile
-from yunmo.hub.staged import all_of, receive, require_space, staged
 from yunmo.hub.turns import Turns
 from yunmo.hub.unnamed import Unnamed
 from yunmo.hub.xet import store
 from yunmo.hub.xet.tokens import CompletionTicket, Signer, UploadTicket
 from yunmo.storage.blobs import ObjectStore
 from yunmo.storage.database import Database
+from yunmo.storage.staged import all_of, receive, require_space, staged
 
 PART_BYTES = 64 * 1024 * 1024
 """Larger files are sent in parts, if the client can, so that a broken connection costs one part."""

@@ -10,7 +10,6 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from yunmo.core.errors import InvalidRequest
-from yunmo.hub.staged import receive, staged
 from yunmo.hub.turns import Turns
 from yunmo.hub.unnamed import Unnamed
 from yunmo.hub.xet import store
@@ -22,6 +21,7 @@ from yunmo.hub.xet.store import StoredFile
 from yunmo.hub.xet.xorbs import XORB_LIMIT_BYTES, ChunkTable, XorbCheck
 from yunmo.storage.blobs import ObjectStore
 from yunmo.storage.database import Database
+from yunmo.storage.staged import receive, staged
 
 T = TypeVar("T")
 
