@@ -19,7 +19,11 @@ from yunmo.core import plugins
 from yunmo.core.engine import libraries_of
 from yunmo.core.errors import Conflict, InvalidRequest
 from yunmo.core.identity import Limits
+from yunmo.files.files import FileRules, Files
 from yunmo.hub.hub import Hub, Rules
+from yunmo.jobs.queue import Jobs, QueueLimits
+from yunmo.jobs.runner import JobRunner
+from yunmo.jobs.work import Kind
 from yunmo.runtime.placement.process import ProcessPlacement
 from yunmo.runtime.placement.templates import Templates
 from yunmo.serving.calibration.calibrations import Calibrations, Habits
@@ -43,7 +47,9 @@ from yunmo.web.app import App
 from yunmo.web.dialects.admin.dialect import AdminDialect
 from yunmo.web.dialects.hf.dialect import HuggingFaceDialect
 from yunmo.web.dialects.hub.dialect import HubDialect
+from yunmo.web.dialects.openai.batch_work import BatchWork
 from yunmo.web.dialects.openai.dialect import OpenAIDialect
+from yunmo.web.dialects.openai.inside import Inside
 from yunmo.web.guard import GuardLimits
 from yunmo.web.metrics import Metrics
 from yunmo.web.openapi import OpenApiPage
@@ -123,9 +129,10 @@ async def open_cloud(settings: Settings) -> "AsyncIterator[tuple[Cloud, AdminKey
 async def _open_services(settings: Settings, data: Path, database: Database) -> "AsyncIterator[tuple[Cloud, AdminKey]]":
     tenancy = await _tenancy(settings, data, database)
     key = await _admin_key(settings, data, tenancy)
+    blobs = _blobs(settings, data)
     hub = Hub(
         database,
-        _blobs(settings, data),
+        blobs,
         _secret(data / "secrets" / "signing"),
         rules=Rules(
             large_file_bytes=settings.hub.large_file_bytes,
@@ -145,30 +152,45 @@ async def _open_services(settings: Settings, data: Path, database: Database) -> 
         follow_seconds=settings.serving.follow_seconds,
         cache_seconds=settings.serving.cache_seconds,
     )
+    limits = QueueLimits(settings.jobs.waiting_per_project, settings.jobs.running_per_project)
+    jobs = Jobs(database, limits)
+    files = Files(database, blobs, FileRules(settings.jobs.file_bytes, settings.jobs.project_bytes))
     inference = Inference(deployments, tenancy, settings.serving.request_seconds, settings.serving.cold_wait_seconds)
     system = System(world.hardware, world.memory, database.dialect, lambda: tuple(plugins.engines()))
+    cloud = Cloud(hub=hub, deployments=deployments, inference=inference, tenancy=tenancy, jobs=jobs, files=files, system=system)
     await deployments.restore()
+    job_runner = JobRunner(jobs, database, _kinds(cloud), is_alone=database.dialect == "sqlite")
+    working = asyncio.create_task(job_runner.run(), name="jobs")
     loops = [
         asyncio.create_task(each, name=name)
         for name, each in (
             ("tenancy", tenancy.run()),
             ("hub", hub.run()),
+            ("files", files.run()),
             ("deployments", deployments.run()),
             ("calibrations", world.calibrations.run()),
             ("templates", templates.warm_up()),
         )
     ]
-    for loop in loops:
+    for loop in (working, *loops):
         loop.add_done_callback(_say_why)
     try:
-        yield Cloud(hub=hub, deployments=deployments, inference=inference, tenancy=tenancy, system=system), key
+        yield cloud, key
     finally:
+        working.cancel()  # first: what jobs ask of models has to be there until they stop
+        await asyncio.gather(working, return_exceptions=True)
         await deployments.close()
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
         await templates.close()
         await tenancy.ledger.flush()
+
+
+def _kinds(cloud: Cloud) -> dict[str, Kind]:
+    """What this server can work on."""
+    kinds = [BatchWork(cloud, Inside(OpenAIDialect(cloud).routes()).ask)]
+    return {kind.name: kind for kind in kinds}
 
 
 async def _tenancy(settings: Settings, data: Path, database: Database) -> Tenancy:

@@ -107,6 +107,15 @@ class LimitSettings(_Group):
     concurrent_requests: int | None = Field(None, description="Requests of one key in work at a time.")
 
 
+class JobSettings(_Group):
+    """Durable work: batches and training."""
+
+    waiting_per_project: int = Field(1000, ge=1, description="Jobs of one project that have not ended; more are told 503.")
+    running_per_project: int = Field(4, ge=1, description="Jobs of one project that are worked on at a time.")
+    file_bytes: int = Field(8 * 1024**3, ge=1, description="The largest file that jobs read or write.")
+    project_bytes: int = Field(100 * 1024**3, ge=1, description="All files of one project together; more are refused with 507.")
+
+
 class PublisherSettings(_Group):
     """CI jobs that log in with their provider's identity token instead of a key (docs/guide.md, Log in from CI)."""
 
@@ -149,6 +158,7 @@ class Settings(BaseSettings):
     hub: HubSettings = HubSettings()
     serving: ServingSettings = ServingSettings()
     limits: LimitSettings = LimitSettings()
+    jobs: JobSettings = JobSettings()
     publishers: tuple[PublisherSettings, ...] = Field(
         (), description="CI jobs that may log in without a key, each a table `[[publishers]]` of the file, or all as JSON in the variable."
     )

@@ -101,7 +101,7 @@ async def test_limits_hold_for_one_file_and_for_all_of_a_project(files, store):
     with pytest.raises(TooLarge):
         await add(files, b"x" * 5001)
     await add(files, b"x" * 5000)
-    with pytest.raises(InsufficientStorage, match=r"files\.project_bytes"):
+    with pytest.raises(InsufficientStorage, match=r"jobs\.project_bytes"):
         await add(files, b"x" * 3001)
     await add(files, b"x" * 3000)
     await add(files, b"x" * 5000, project="bert")
@@ -175,7 +175,7 @@ async def test_an_upload_that_is_given_up_or_late_leaves_nothing(files, store, d
 
 
 async def test_a_draft_grows_with_its_job_and_is_a_file_once(files, store, database):
-    draft = await database.write(lambda connection: files.draft(connection, "anna", "out.jsonl", "batch_output"))
+    draft = await files.draft("anna", "out.jsonl", "batch_output")
     for data in (b"one\n", b"two\n"):
         part = await files.prepare_part(draft.id, data)
         await database.write(lambda connection: files.append(connection, part))  # noqa: B023
@@ -191,7 +191,7 @@ async def test_a_draft_grows_with_its_job_and_is_a_file_once(files, store, datab
 
 
 async def test_an_empty_draft_becomes_no_file(files, database):
-    draft = await database.write(lambda connection: files.draft(connection, "anna", "out.jsonl", "batch_output"))
+    draft = await files.draft("anna", "out.jsonl", "batch_output")
     again, file = await files.join("anna", draft.id)
     assert file is None
     await database.write(lambda connection: files.publish(connection, again, file))

@@ -53,7 +53,7 @@ class Doing:
         return await self.done(work)
 
     async def cancelled(self, work):
-        return Outcome({"cancelled_at": work.job.checkpoint})
+        return Outcome({"cancelled_at": work.checkpoint})
 
     @staticmethod
     def outcome(work):
@@ -233,7 +233,7 @@ async def test_a_running_job_is_cancelled_at_once_and_its_kind_leaves_things_in_
         await until(lambda: has_checkpoint(jobs, job))
         assert (await jobs.cancel("anna", job.id)).wanted == "cancel"
         job = await ended(jobs, job, 5)
-    assert (job.state, job.result) == ("cancelled", {"cancelled_at": None})  # as the attempt began
+    assert (job.state, job.result) == ("cancelled", {"cancelled_at": {"at": 3}})
     assert (await jobs.cancel("anna", job.id)).state == "cancelled"
     with pytest.raises(Conflict, match="has cancelled"):
         await jobs.resume("anna", job.id)
@@ -282,7 +282,7 @@ async def test_a_paused_job_waits_at_its_checkpoint_and_goes_on_from_there(jobs,
     done = []
 
     async def count(work):
-        for step in range((work.job.checkpoint or {"step": 0})["step"], 200):
+        for step in range((work.checkpoint or {"step": 0})["step"], 200):
             done.append(step)
             await asyncio.sleep(0.005)
             await work.save({"step": step + 1})
@@ -347,7 +347,7 @@ async def test_what_may_pass_is_tried_again_later_and_what_may_not_fails_at_once
 async def test_a_job_fails_after_so_many_tries_that_get_no_further(jobs, database):
     async def fail(work):
         if work.job.input["advances"]:
-            step = (work.job.checkpoint or {"step": 0})["step"] + 1
+            step = (work.checkpoint or {"step": 0})["step"] + 1
             if step == 6:
                 return Outcome({})
             await work.save({"step": step})
@@ -446,6 +446,15 @@ async def test_a_job_whose_workers_die_again_and_again_fails(jobs, database):
     job = await jobs.get("anna", job.id)
     assert (job.state, job.attempt) == ("failed", 3)
     assert "died 3 times" in job.error.message
+
+
+async def test_a_server_that_is_alone_goes_on_at_once_with_what_another_left(jobs, database):
+    job = await jobs.submit(ANNA, "do", {})
+    assert await database.write(lambda connection: store.claim(connection, ["do"], "killed", 3600.0, 4))
+    runner = JobRunner(jobs, database, {"do": Doing()}, QUICK, is_alone=True)
+    running = asyncio.create_task(runner.run())
+    assert (await ended(jobs, job, 5)).attempt == 2
+    running.cancel()
 
 
 # ------------------------------------------------------------ what is seen meanwhile

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from yunmo.cloud.system import System
+from yunmo.files.files import Files
 from yunmo.hub.hub import Hub
+from yunmo.jobs.queue import Jobs
 from yunmo.serving.deployments import Deployments
 from yunmo.serving.infer import Inference
 from yunmo.tenancy.tenancy import Tenancy
@@ -17,4 +19,6 @@ class Cloud:
     deployments: Deployments
     inference: Inference
     tenancy: Tenancy
+    jobs: Jobs
+    files: Files
     system: System

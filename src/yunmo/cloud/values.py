@@ -1,5 +1,10 @@
 """The values that go in and out of Cloud, gathered for dialects."""
 
+from yunmo.files.file import PURPOSES, File, Upload
+from yunmo.files.file import Part as UploadPart
+from yunmo.jobs.job import STATES, Failure, Job, JobEvent
+from yunmo.jobs.store import Connection
+from yunmo.jobs.work import Kind, Outcome, Work
 from yunmo.serving.calibration.plot import plot
 from yunmo.serving.calibration.report import CalibrationView
 from yunmo.serving.infer import Answering
@@ -13,19 +18,31 @@ from yunmo.tenancy.logins import LoginKey
 from yunmo.tenancy.projects import Project
 
 __all__ = [
+    "PURPOSES",
+    "STATES",
     "Answering",
     "AuditEntry",
     "CalibrationView",
+    "Connection",
     "CreatedKey",
     "DeploymentSpec",
     "DeploymentView",
+    "Failure",
+    "File",
+    "Job",
+    "JobEvent",
     "KeyInfo",
+    "Kind",
     "LoginKey",
+    "Outcome",
     "Project",
     "Rates",
     "Refusal",
     "Served",
     "TokenTotals",
+    "Upload",
+    "UploadPart",
     "UsageRow",
+    "Work",
     "plot",
 ]

@@ -119,10 +119,11 @@ class Files:
         if not 1 <= size <= self.rules.file_bytes:
             raise InvalidRequest(f"A file has 1 to {self.rules.file_bytes} bytes.", param="bytes")
         require_space(self._blobs.staging, size)
+        values = _upload(project, filename, purpose, size, keep_seconds, UPLOAD_SECONDS)
 
         def write(connection: sa.Connection) -> Upload:
             self._check_room(connection, project, size)
-            return self.draft(connection, project, filename, purpose, keep_seconds, size=size, seconds=UPLOAD_SECONDS)
+            return store.insert_upload(connection, values)
 
         return await self._database.write(write)
 
@@ -192,30 +193,11 @@ class Files:
 
     # ------------------------------------------------------------ as a job goes on
 
-    def draft(  # noqa: PLR0913 (an upload's fields)
-        self,
-        connection: sa.Connection,
-        project: str,
-        filename: str,
-        purpose: str,
-        keep_seconds: int | None = None,
-        *,
-        size: int | None = None,
-        seconds: float = DRAFT_SECONDS,
-    ) -> Upload:
+    async def draft(self, project: str, filename: str, purpose: str, keep_seconds: int | None = None) -> Upload:
         """Begin a file that grows by parts; what is not `publish`ed in time is swept away."""
-        at = now()
-        values = {
-            "id": f"upload_{secrets.token_hex(12)}",
-            "project": project,
-            "filename": filename,
-            "purpose": purpose,
-            "size": size,
-            "created_at": at,
-            "expires_at": at + timedelta(seconds=seconds),
-            "keep_seconds": keep_seconds,
-        }
-        return store.insert_upload(connection, values)
+        _check(filename, keep_seconds)
+        values = _upload(project, filename, purpose, None, keep_seconds, DRAFT_SECONDS)
+        return await self._database.write(lambda connection: store.insert_upload(connection, values))
 
     async def prepare_part(self, draft_id: str, data: bytes) -> Part:
         """Put a part's bytes where they belong; they count from `append` on."""
@@ -254,7 +236,7 @@ class Files:
         if used + size > self.rules.project_bytes:
             raise InsufficientStorage(
                 f"The files of the project '{project}' have {used} bytes; {size} more are over its limit of {self.rules.project_bytes} "
-                "(setting files.project_bytes). Delete some."
+                "(setting jobs.project_bytes). Delete some."
             )
 
     async def run(self) -> None:
@@ -312,6 +294,20 @@ def _file(project: str, filename: str, purpose: str, size: int, key: str, keep_s
     at = now()
     expires_at = None if keep_seconds is None else at + timedelta(seconds=keep_seconds)
     return File(f"file-{secrets.token_hex(12)}", project, filename, purpose, size, key, at, expires_at)
+
+
+def _upload(project: str, filename: str, purpose: str, size: int | None, keep_seconds: int | None, seconds: float) -> dict[str, object]:
+    at = now()
+    return {
+        "id": f"upload_{secrets.token_hex(12)}",
+        "project": project,
+        "filename": filename,
+        "purpose": purpose,
+        "size": size,
+        "created_at": at,
+        "expires_at": at + timedelta(seconds=seconds),
+        "keep_seconds": keep_seconds,
+    }
 
 
 def _check(filename: str, keep_seconds: int | None) -> None:

@@ -49,14 +49,20 @@ class Rhythm:
 
 
 class JobRunner:
-    """One server's workers. `run` until it is cancelled; what it works on then goes back into the queue at once."""
+    """One server's workers. `run` until it is cancelled; what it works on then goes back into the queue at once.
 
-    def __init__(self, jobs: Jobs, database: Database, kinds: Mapping[str, Kind], rhythm: Rhythm | None = None) -> None:
+    One that `is_alone` with its database goes on at once with what its predecessor left, and waits for no lease.
+    """
+
+    def __init__(
+        self, jobs: Jobs, database: Database, kinds: Mapping[str, Kind], rhythm: Rhythm | None = None, *, is_alone: bool = False
+    ) -> None:
         self._jobs = jobs
         self._database = database
         self._kinds = kinds
         self._rhythm = rhythm or Rhythm()
         self._owner = secrets.token_hex(8)
+        self._is_alone = is_alone
         self._working: Counter[str] = Counter()
         self._attempts: dict[Work, asyncio.Task[Outcome]] = {}
 
@@ -110,7 +116,7 @@ class JobRunner:
                 await self._end_cancelled(kind, work)
                 return
             outcome = await self._kept_alive(kind, work)
-            await self._end(work, "succeeded", outcome)
+            await self._end(work, "succeeded" if outcome.error is None else "failed", outcome)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if work.wanted == "cancel" and (task is None or not task.cancelling()):
@@ -186,7 +192,7 @@ class JobRunner:
 
     async def _end(self, work: Work, state: State, outcome: Outcome) -> None:
         def write(connection: store.Connection) -> None:
-            if not store.finish(connection, work.job, state, outcome.result, None, work.progress):
+            if not store.finish(connection, work.job, state, outcome.result, outcome.error, work.progress):
                 raise LeaseLost
             if outcome.effect is not None:
                 outcome.effect(connection)
@@ -226,10 +232,11 @@ class JobRunner:
         await self._database.write(lambda connection: store.put_back(connection, work.job, pauses=pauses))
 
     async def _recover(self) -> None:
+        but_for = self._owner if self._is_alone else None
         while True:
             before = now() - timedelta(days=self._rhythm.kept_days)
             try:
-                lost = await self._database.write(lambda connection: store.recover(connection, self._rhythm.tries))
+                lost = await self._database.write(lambda connection: store.recover(connection, self._rhythm.tries, but_for=but_for))
                 await self._database.write(lambda connection: store.delete_ended(connection, before, _FORGET_AT_ONCE))  # noqa: B023
                 for job in lost:
                     _log.warning("job_recovered", job=job.id, kind=job.kind, state=job.state)

@@ -262,10 +262,14 @@ def put_back(connection: Connection, job: Job, *, wait_seconds: float = 0, error
     return connection.execute(_held(job).values(values)).rowcount == 1
 
 
-def recover(connection: Connection, tries: int) -> list[Job]:
-    """Take the jobs from workers whose lease has run out: they are queued again, or fail after so many tries without getting further."""
+def recover(connection: Connection, tries: int, *, but_for: str | None = None) -> list[Job]:
+    """Take the jobs from workers whose lease has run out: they are queued again, or fail after so many tries without getting further.
+
+    `but_for` is the only owner that lives: all others' leases have run out.
+    """
     at = moment(connection)
-    is_lost = (_job.state == "running") & (_job.lease_until < at)
+    is_over = _job.lease_until < at if but_for is None else _job.owner != but_for
+    is_lost = (_job.state == "running") & is_over
     given_up = {
         "state": "failed",
         "finished_at": at,

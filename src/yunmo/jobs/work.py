@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from yunmo.jobs import store
-from yunmo.jobs.job import Job, Level, Progress, Wanted
+from yunmo.jobs.job import Failure, Job, Level, Progress, Wanted
 from yunmo.storage.database import Database
 from yunmo.storage.tables import now
 
@@ -29,16 +29,17 @@ class LeaseLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a job ended well: its result, and what becomes true in the same transaction."""
+    """How a job ended: its result, and what becomes true in the same transaction. With an error it has failed."""
 
     result: Mapping[str, Any]
     effect: Effect | None = None
+    error: Failure | None = None
 
 
 class Kind(Protocol):
     """A kind of job. `slots` is how many one server works on at a time.
 
-    `run` goes on from `work.job.checkpoint`. It raises a YunmoError when it fails: one that may pass (Unavailable, EngineFailed …)
+    `run` goes on from `work.checkpoint`. It raises a YunmoError when it fails: one that may pass (Unavailable, EngineFailed …)
     is tried again later, others are final, and a full disk makes the job wait for its owner. It is cancelled when its
     owner cancels the job or the server stops.
     """
@@ -79,6 +80,7 @@ class Work:
         self.job = job
         self.wanted: Wanted = job.wanted
         self.progress = job.progress
+        self.checkpoint = job.checkpoint
         self.failures = job.failures
         self._database = database
         self._on_change = on_change
@@ -106,6 +108,7 @@ class Work:
             return wanted
 
         self.wanted = await self._database.write(write)
+        self.checkpoint = checkpoint
         self.failures = 0
         self._told = progress
         self._on_change()

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Self
@@ -22,6 +22,7 @@ from yunmo.core.identity import Principal
 from yunmo.core.tasks import AnyRequest, Output, Request, TextDelta, TranscriptSegment, fold, task_name
 from yunmo.core.usage import Usage
 from yunmo.serving.adapters import AdapterRunner
+from yunmo.serving.background import Background
 from yunmo.serving.deployments import Deployments
 from yunmo.serving.router import Flight
 from yunmo.serving.runner import Runner
@@ -60,6 +61,7 @@ class Answering:
         self._is_closed = False
         self._error: YunmoError | None = None
         self._deltas = 0
+        self._on_end: Callable[[], None] | None = None
 
     # ------------------------------------------------------------ for dialects
 
@@ -127,8 +129,9 @@ class Answering:
 
     # ------------------------------------------------------------ for the router
 
-    def start(self, deadline_seconds: float, cold_wait_seconds: float) -> None:
-        """Submit the request. Raises Overloaded and PoisonRequest."""
+    def start(self, deadline_seconds: float, cold_wait_seconds: float, on_end: Callable[[], None] | None = None) -> None:
+        """Submit the request; `on_end` is called once when it has ended. Raises Overloaded and PoisonRequest."""
+        self._on_end = on_end
         self._flight = self._runner.router.submit(self._request, self)
         loop = asyncio.get_running_loop()
         self._timers.append(loop.call_later(deadline_seconds, self._expire, deadline_seconds))
@@ -156,6 +159,8 @@ class Answering:
             timer.cancel()
         self._ticket.settle(usage.input_tokens + usage.output_tokens)
         self._meter(is_aborted=is_aborted)
+        if self._on_end is not None:
+            self._on_end()
         self._wake()
 
     # ------------------------------------------------------------ inside
@@ -223,6 +228,7 @@ class Inference:
         self._request_seconds = request_seconds
         self._cold_wait_seconds = cold_wait_seconds
         self._known: dict[tuple[str, bool, str], _Known] = {}
+        self._background = Background()
 
     async def find(self, principal: Principal, model: str) -> Served:
         """What answers to this name. Raises ModelNotFound, or the reason why the model cannot be served."""
@@ -234,19 +240,48 @@ class Inference:
         pushed = await self._deployments.deployable(principal)
         return deployed + [Served(ref.repository, ref.repository, ref.commit, (), None, "idle", ref.created, ref.project) for ref in pushed]
 
-    async def begin(self, principal: Principal, model: str, request: AnyRequest, *, deadline_seconds: float | None = None) -> Answering:
-        """Admit the request and send it off; every refusal is raised here, before any work."""
+    async def begin(
+        self,
+        principal: Principal,
+        model: str,
+        request: AnyRequest,
+        *,
+        deadline_seconds: float | None = None,
+        can_wait: bool = False,
+    ) -> Answering:
+        """Admit the request and send it off; every refusal is raised here, before any work.
+
+        One that `can_wait` is held back while others wait for this model.
+        """
         principal.require("infer")
         runner = await self._runner(principal, model)
         offer = runner.offer
         if offer is not None and task_name(request) not in offer.tasks:
             raise Unsupported(f"'{model}' does not do '{task_name(request)}'; it does: {', '.join(offer.tasks)}.", param="model")
+        if not can_wait:
+            self._background.note(runner.router)
+            return self._start(principal, runner, request, deadline_seconds)
+        await self._background.turn(runner.router)
+        try:
+            return self._start(principal, runner, request, deadline_seconds, lambda: self._background.leave(runner.router))
+        except BaseException:
+            self._background.leave(runner.router)
+            raise
+
+    def _start(
+        self,
+        principal: Principal,
+        runner: Runner,
+        request: Request,
+        deadline_seconds: float | None,
+        on_end: Callable[[], None] | None = None,
+    ) -> Answering:
         limited = runner.limited
         ticket = self._tenancy.limiter.enter(principal, limited.spec.name, limited.ceilings, _TOKENS_PER_REQUEST)
         answering = Answering(principal, runner, request, ticket, self._tenancy)
         try:
             runner.wake()
-            answering.start(deadline_seconds or self._request_seconds, self._cold_wait_seconds)
+            answering.start(deadline_seconds or self._request_seconds, self._cold_wait_seconds, on_end)
         except BaseException:
             ticket.settle(0)
             raise

@@ -32,13 +32,14 @@ class Request(StarletteRequest):
     """One HTTP request. `params` are the path's parameters, unquoted exactly once; `id` is its X-Request-Id.
 
     `public_url` is the setting `http.public_url`: the base of the addresses that replies name. `model` is the name that an
-    inference is asked of, for the access log.
+    inference is asked of, for the access log. One that `can_wait` is a batch's: it gives way to people who wait.
     """
 
     params: dict[str, str]
     principal: Principal = ANONYMOUS
     id: str = ""
     model: str = ""
+    can_wait: bool = False
     public_url: str | None = None
 
     async def bytes(self, limit: int = JSON_LIMIT_BYTES) -> bytes:

@@ -18,7 +18,7 @@ QUIET_SECONDS = 2.0
 async def ask(cloud: Cloud, request: Request, model: str, task: AnyRequest) -> Answering:
     """The answer that begins; every refusal is raised here. The access log learns which model it was asked of."""
     request.model = model
-    return await cloud.inference.begin(request.principal, model, task)
+    return await cloud.inference.begin(request.principal, model, task, can_wait=request.can_wait)
 
 
 async def begun(answering: Answering) -> None:

@@ -7,11 +7,13 @@ from starlette.responses import Response
 from yunmo.cloud.cloud import Cloud
 from yunmo.core.errors import YunmoError
 from yunmo.web.dialects.openai.audio import transcription_handler, translation_handler
+from yunmo.web.dialects.openai.batches import BatchRoutes
 from yunmo.web.dialects.openai.chat import chat_handler, model_chat_handler
 from yunmo.web.dialects.openai.chat_wire import ChatBody, ChatCompletion
 from yunmo.web.dialects.openai.completions import Completion, CompletionBody, completion_handler
 from yunmo.web.dialects.openai.embeddings import EmbeddingBody, EmbeddingReply, embedding_handler
 from yunmo.web.dialects.openai.errors import error_reply
+from yunmo.web.dialects.openai.files import FileRoutes
 from yunmo.web.dialects.openai.models import Model, ModelList, model_handler, models_handler
 from yunmo.web.dialects.openai.moderations import ModerationBody, ModerationReply, moderation_handler
 from yunmo.web.dialects.openai.speech import SpeechBody, speech_handler
@@ -49,6 +51,8 @@ class OpenAIDialect:
                 ModerationBody,
                 ModerationReply,
             ),
+            *FileRoutes(self._cloud).routes(),
+            *BatchRoutes(self._cloud).routes(),
             *self._model_routes(),
         )
 
