@@ -155,7 +155,9 @@ class EchoInference:
     async def models(self, _principal: Principal) -> list[Served]:
         return list(self.served.values())
 
-    async def begin(self, principal: Principal, model: str, request: Request, *, deadline_seconds: float | None = None) -> Answering:
+    async def begin(
+        self, principal: Principal, model: str, request: Request, *, deadline_seconds: float | None = None, can_wait: bool = False
+    ) -> Answering:
         served = await self.find(principal, model)
         if self.error is not None:
             raise self.error

@@ -7,8 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from running import running_server, start_server
+from yunmo.cli.main import app
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "tests" / "dialects" / "openai_clients" / "batches.py"
@@ -209,3 +211,80 @@ def test_a_batch_goes_on_after_kill_9_with_no_line_lost_or_doubled(tmp_path):
                 assert each["response"]["body"]["choices"][0]["message"]["content"] == f"number {each['custom_id'][4:]} of many"
     finally:
         server.kill()
+
+
+# ------------------------------------------------------------ as jobs
+
+
+@pytest.fixture
+def yunmo(server, monkeypatch, tmp_path):
+    """Run a command as the operator; what it printed on standard output."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("YUNMO_URL", server.url)
+    monkeypatch.setenv("YUNMO_DATA", str(server.data))
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    monkeypatch.delenv("LC_ALL", raising=False)
+
+    def run(*arguments, exit_code=0):
+        done = CliRunner().invoke(app, ["jobs", *arguments], catch_exceptions=False)
+        assert done.exit_code == exit_code, done.output
+        return done.output
+
+    return run
+
+
+def test_a_batch_is_listed_shown_and_waited_for_as_a_job(server, yunmo):
+    with server.client() as client:
+        batch = begin(client, [row(n, "talk") for n in range(20)])
+        job = batch["id"].removeprefix("batch_")
+        assert "has succeeded" in yunmo("wait", job, "--timeout", "60")
+        listed = json.loads(yunmo("list", "--kind", "batch", "--state", "succeeded", "--json"))
+        assert job in [each["id"] for each in listed]
+        assert "20/20 requests" in yunmo("show", job)
+        assert json.loads(yunmo("show", job, "--json"))["result"]["completed"] == 20
+        assert yunmo("logs", job) == ""
+        assert "not ended" not in yunmo("cancel", job, exit_code=1)
+
+
+def test_a_batch_that_cannot_be_run_ends_the_wait_with_its_reason(server, yunmo):
+    with server.client() as client:
+        batch = begin(client, b"not json")
+    assert "Line 1" in yunmo("wait", batch["id"].removeprefix("batch_"), exit_code=1)
+
+
+def test_a_batch_is_paused_resumed_and_cancelled_from_the_command_line(server, yunmo):
+    with server.client() as client:
+        batch = begin(client, [row(n, "slow", "a b c d") for n in range(300)])
+        job = batch["id"].removeprefix("batch_")
+        while client.get(f"/v1/batches/{batch['id']}").json()["request_counts"]["completed"] < 4:
+            time.sleep(0.05)
+        yunmo("pause", job)
+        while json.loads(yunmo("show", job, "--json"))["status"] != "paused":
+            time.sleep(0.1)
+        done = client.get(f"/v1/batches/{batch['id']}").json()["request_counts"]["completed"]
+        time.sleep(0.5)
+        assert client.get(f"/v1/batches/{batch['id']}").json()["request_counts"]["completed"] == done < 300
+        assert "not ended" in yunmo("wait", job, "--timeout", "0.1", exit_code=1)
+        yunmo("resume", job)
+        while client.get(f"/v1/batches/{batch['id']}").json()["request_counts"]["completed"] == done:
+            time.sleep(0.05)
+        yunmo("cancel", job)
+        assert wait(client, batch)["status"] == "cancelled"
+
+
+def test_a_job_is_streamed_until_it_has_ended_and_only_to_its_own_project(server):
+    with server.client() as client:
+        batch = begin(client, [row(n, "slow", "a b") for n in range(8)])
+        path = f"/admin/jobs/{batch['id'].removeprefix('batch_')}"
+        seen = []
+        with client.stream("GET", f"{path}/stream") as stream:
+            assert stream.headers["content-type"].startswith("text/event-stream")
+            seen = [json.loads(line[6:]) for line in stream.iter_lines() if line.startswith("data: ")]
+        assert seen[-1]["status"] == "succeeded"
+        assert seen[-1]["progress"]["done"] == 8
+        strangers = {"authorization": f"Bearer {server.new_key('strangers')}"}
+        for method, address in [("GET", path), ("GET", f"{path}/stream"), ("GET", f"{path}/events"), ("POST", f"{path}/cancel")]:
+            assert client.request(method, address, headers=strangers).status_code == 404
+        assert client.get("/admin/jobs", headers=strangers).json() == {"data": [], "has_more": False}
+        assert client.get("/admin/jobs", params={"state": "odd"}).status_code == 400
+        assert client.get("/admin/jobs", params={"limit": "0"}).status_code == 400

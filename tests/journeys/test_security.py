@@ -27,7 +27,12 @@ OWN_ROUTES = {
     ("GET", "/admin/system"),
     ("GET", "/admin/deployments"),
     ("GET", "/admin/usage"),
+    ("GET", "/admin/jobs"),
     ("GET", "/v1/models"),
+    ("GET", "/v1/files"),
+    ("POST", "/v1/files"),
+    ("POST", "/v1/uploads"),
+    ("GET", "/v1/batches"),
     ("GET", "/api/whoami-v2"),
     ("GET", "/api/settings/repositories"),
 }
@@ -42,6 +47,9 @@ BODIES = {
     "/admin/projects": {"name": "gamma"},
     "/admin/aliases/{type}/{name}": {"repository": "beta/secret"},
     "/admin/deployments": {"model": "beta/secret", "name": "taken"},
+    "/v1/batches": {"input_file_id": "file-0", "endpoint": "/v1/embeddings", "completion_window": "24h"},
+    "/v1/uploads": {"filename": "a", "purpose": "batch", "bytes": 1, "mime_type": "text/plain"},
+    "/v1/uploads/{upload_id}/complete": {"part_ids": []},
     "/v1/completions": {"model": "beta/secret", "prompt": "x"},
     "/v1/embeddings": {"model": "beta/secret", "input": "x"},
     "/v1/moderations": {"model": "beta/secret", "input": "x"},
@@ -92,6 +100,11 @@ def tenants(server, tiny_model):
     with server.client() as client:
         reply = client.post("/models/beta/secret", json={"inputs": "x"}, headers=_bearer(beta))
         assert reply.status_code == 200, reply.text
+        client.headers.update(_bearer(beta))
+        FILLED["file_id"] = client.post("/v1/files", files={"file": ("secret.jsonl", b"secret")}, data={"purpose": "batch"}).json()["id"]
+        FILLED["upload_id"] = client.post("/v1/uploads", json=BODIES["/v1/uploads"] | {"filename": "secret"}).json()["id"]
+        BODIES["/v1/batches"] |= {"input_file_id": FILLED["file_id"]}
+        FILLED["batch_id"] = client.post("/v1/batches", json=BODIES["/v1/batches"]).json()["id"]
     return server, alpha, beta
 
 
@@ -109,6 +122,8 @@ def _address(template, **values):
     name = "secret.git" if "/info/lfs/" in template else "secret"
     name = "beta%2Fsecret" if template.startswith(("/admin/deployments", "/models/{name}", "/hf-inference/models/{name}")) else name
     values = {"name": name, "owner": "beta", "status": "pending", **FILLED, **values}
+    if template.startswith("/admin/jobs"):
+        values["id"] = FILLED["batch_id"].removeprefix("batch_")
     return re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], "x").replace("beta/secret", "beta%2Fsecret"), template)
 
 
@@ -117,6 +132,9 @@ def _body(method, path):
         return {}
     if path.endswith("/commit/{revision}"):
         return {"content": b'{"key":"header","value":{"summary":"s"}}\n{"key":"file","value":{"path":"a","content":"YQ=="}}\n'}
+    if path == "/v1/files" or path.endswith("/parts"):
+        is_part = path.endswith("/parts")
+        return {"data": {} if is_part else {"purpose": "batch"}, "files": {"data" if is_part else "file": ("a", b"x")}}
     if path.startswith("/v1/audio/trans"):
         return {"data": {"model": "beta/secret"}, "files": {"file": ("a.wav", b"RIFF")}}
     if "/pipeline/" in path:

@@ -28,7 +28,7 @@ ENVIRONMENT = {
 }
 LONG_FILES = {"core/tasks.py": "a table: every task's request and answer in one place"}
 LONG_FUNCTIONS = {"storage/migrations/versions/0002_hub.py:upgrade": "a list of tables, read once and never changed"}
-BOUNDARIES = 14
+BOUNDARIES = 15
 FILE_LINES, FUNCTION_LINES = 400, 60
 
 

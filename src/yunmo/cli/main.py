@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from yunmo.cli import conversion, deployments, doctor, keys, records, starters, transfers
+from yunmo.cli import conversion, deployments, doctor, jobs, keys, records, starters, transfers
 from yunmo.cli.output import say_error
 from yunmo.cli.serve import serve
 from yunmo.cli.session import client_command, examples
@@ -123,6 +123,17 @@ _alias.command("set", epilog=examples("yunmo alias set bert-base-uncased acme/be
 )
 _alias.command("list", epilog=examples("yunmo alias list", "yunmo alias list --json"))(client_command(records.list_aliases))
 _alias.command("remove", epilog=examples("yunmo alias remove bert-base-uncased"))(client_command(records.remove_alias))
+
+_jobs = _group("jobs", "Durable work: batches and training.\n\n批处理和训练任务。")
+_jobs.command("list", epilog=examples("yunmo jobs list", "yunmo jobs list --kind batch --state running --json"))(
+    client_command(jobs.list_jobs)
+)
+_jobs.command("show", epilog=examples("yunmo jobs show 6f2a…", "yunmo jobs show 6f2a… --json"))(client_command(jobs.show))
+_jobs.command("logs", epilog=examples("yunmo jobs logs 6f2a…", "yunmo jobs logs 6f2a… --follow"))(client_command(jobs.logs))
+_jobs.command("cancel", epilog=examples("yunmo jobs cancel 6f2a…"))(client_command(jobs.cancel))
+_jobs.command("pause", epilog=examples("yunmo jobs pause 6f2a…"))(client_command(jobs.pause))
+_jobs.command("resume", epilog=examples("yunmo jobs resume 6f2a…"))(client_command(jobs.resume))
+_jobs.command("wait", epilog=examples("yunmo jobs wait 6f2a…", "yunmo jobs wait 6f2a… --timeout 3600 --json"))(client_command(jobs.wait))
 
 
 def main() -> None:

@@ -72,6 +72,15 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "starter_there": ("{repository} is there already.", "{repository} 已经存在。"),
     "starter_none": ("Name a model of 'yunmo starter list', or use --all.", "请指定 “yunmo starter list” 中的模型，或使用 --all。"),
     "starter_call": ("Call it:", "调用方法："),
+    "job_cancelled": ("Job {id} is {status}.", "任务 {id} 已请求取消（当前 {status}）。"),
+    "job_paused": ("Job {id} waits from its next checkpoint on (it is {status}).", "任务 {id} 将在下一个检查点暂停（当前 {status}）。"),
+    "job_resumed": ("Job {id} goes on (it is {status}).", "任务 {id} 继续执行（当前 {status}）。"),
+    "job_slow": (
+        "Job {id} has not ended within {seconds:.0f} s (it is {status}). It goes on.",
+        "任务 {id} 在 {seconds:.0f} 秒内没有结束（当前 {status}），仍在继续。",
+    ),
+    "job_failed": ("Job {id} has not succeeded: {reason}", "任务 {id} 未成功：{reason}"),
+    "job_done": ("Job {id} has succeeded.", "任务 {id} 已完成。"),
     "all_well": ("Everything is well.", "一切正常。"),
     "some_wrong": ("{failed} wrong, {warned} to know.", "{failed} 项有问题，{warned} 项需留意。"),
 }

@@ -2,7 +2,7 @@
 
 from yunmo.files.file import PURPOSES, File, Upload
 from yunmo.files.file import Part as UploadPart
-from yunmo.jobs.job import STATES, Failure, Job, JobEvent
+from yunmo.jobs.job import STATES, Failure, Job, JobEvent, Progress
 from yunmo.jobs.store import Connection
 from yunmo.jobs.work import Kind, Outcome, Work
 from yunmo.serving.calibration.plot import plot
@@ -35,6 +35,7 @@ __all__ = [
     "Kind",
     "LoginKey",
     "Outcome",
+    "Progress",
     "Project",
     "Rates",
     "Refusal",

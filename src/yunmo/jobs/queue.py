@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,7 +128,7 @@ class Jobs:
         await self.get(project, job_id)
         return await self._database.read(lambda connection: store.latest_events(connection, job_id, before, limit))
 
-    async def follow(self, project: str | None, job_id: str, after: int = 0) -> AsyncIterator[Job | JobEvent]:
+    async def follow(self, project: str | None, job_id: str, after: int = 0) -> AsyncGenerator[Job | JobEvent]:
         """The job and its events as they come, until it has ended."""
         seen: Job | None = None
         while True:
