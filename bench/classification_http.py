@@ -1,10 +1,11 @@
-"""MiniLM classification over HTTP, one text a request, mixed lengths, beside the same plan in process and FastAPI + pipeline.
+"""Classification over HTTP, one text a request, mixed lengths, beside the same plan in process and FastAPI + pipeline.
 
+MiniLM, or an encoder of BERT-base's size (`bert_base.py`).
 A sentiment head is trained first (`examples/sentiment`), so that label agreement with PyTorch fp32 means something: it is
 measured over HTTP on 2,000 film-review snippets that training did not see. The plan is the one that calibration chooses.
 In every round the plan runs in process before and after the windows over HTTP, so that a machine that slows down slows both.
 
-    python bench/classification_http.py [--rounds 5] [--seconds 8] [--clients 32 64]
+    python bench/classification_http.py [--model bert-base] [--rounds 5] [--seconds 8] [--clients 32 64]
 """
 
 import argparse
@@ -15,46 +16,48 @@ import random
 import statistics
 import sys
 import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 
-from harness import ROOT, free_port, keep, load, medians, processor_seconds, program
+from bare_encoder import BareEncoder, fp32_labels, gflop_per_text, peak
+from harness import ROOT, free_port, keep, load, medians, processor_seconds, program, push_and_deploy
+from yunmo.core.tasks import Classify
 
 CACHE = ROOT / "bench" / ".cache" / "sentiment"
 SNIPPETS = 2000
 TEXTS = 256
+CALIBRATION_SECONDS = {"minilm": 120.0, "bert-base": 300.0}
 SETTLE_SECONDS = 3.0
 """The peer works off what its clients have left behind, and its threads stop spinning."""
 
 NAME = "bench/sentiment"
+MODELS = {"minilm": "classification_http", "bert-base": "classification_http_bert_base"}
+"""The names of the results."""
+
 sys.path.insert(0, str(ROOT / "examples" / "sentiment"))
 
 
 def main() -> None:
-    from huggingface_hub import HfApi
-
     from running import running_server
 
     warnings.simplefilter("ignore")
     options = _options()
-    directory = trained()
-    snippets = unseen()
-    bodies = [{"inputs": text} for text in mixed(snippets)]
+    directory = _model(options.model)
+    snippets = unseen()[: options.snippets]
+    bodies = [{"inputs": text} for text in mixed(unseen())]
     port = free_port()
     peer = f"http://127.0.0.1:{port}/"
     rounds: list[_Round] = []
     with tempfile.TemporaryDirectory() as data, running_server(Path(data)) as server:
-        hub = HfApi(endpoint=server.url, token=server.key)
-        hub.create_repo(NAME)
-        hub.upload_folder(folder_path=str(directory), repo_id=NAME)
-        server.deploy(NAME, pinned=True)
-        view = server.calibrate(NAME)
-        engine = _Bare(directory, next((server.data / "cache" / "derived").glob("*/onnx")), view["plan"], bodies)
+        push_and_deploy(server, NAME, directory, pinned=True)
+        plan = server.calibrate(NAME, CALIBRATION_SECONDS[options.model])["plan"]
+        requests = [Classify(texts=(body["inputs"],)) for body in bodies]
+        engine = BareEncoder(directory, next((server.data / "cache" / "derived").glob("*/onnx")), plan, requests)
         url = f"{server.url}/models/{NAME}"
         agreement = _agreement(directory, snippets, asyncio.run(_labels(url, server.headers, snippets)))
         with program([sys.executable, str(ROOT / "bench/peers/servers/fastapi_pipeline.py"), str(port), str(directory)], peer):
@@ -69,9 +72,21 @@ def main() -> None:
                 single, one = engine.single_call_ms(), load(url, 1, options.seconds / 2, bodies, server.headers)
                 theirs = load(peer, options.clients[0], options.seconds, bodies, {})
                 rounds.append(_Round(ours, shares, alone, single, one, theirs))
+                httpx.post(peer, json=bodies[0], timeout=120)
                 time.sleep(SETTLE_SECONDS)
         engine.close()
-    keep("classification_http", "python bench/classification_http.py", _figures(rounds, view["plan"]) | agreement)
+    figures = (
+        _figures(rounds, plan) | agreement | _of_the_peak(rounds, plan, gflop_per_text(directory, [body["inputs"] for body in bodies]))
+    )
+    keep(MODELS[options.model], " ".join(["python", *sys.argv]), figures, is_quick=options.quick)
+
+
+def _model(name: str) -> Path:
+    if name == "minilm":
+        return trained()
+    from bert_base import bert_base
+
+    return bert_base()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +125,15 @@ def _figures(rounds: Sequence[_Round], plan: dict[str, object]) -> dict[str, obj
     }
 
 
+def _of_the_peak(rounds: Sequence[_Round], plan: dict[str, Any], gflop: float) -> dict[str, object]:
+    """What share of the machine's matrix products the texts' own tokens were, in the best number of clients and in process."""
+    name, limit = peak(plan["precision"])
+    rates = {f"{clients} clients": [each.ours[clients]["requests_per_second"] for each in rounds] for clients in rounds[0].ours}
+    rates["in process"] = [each.in_process for each in rounds]
+    shares = {where: round(100 * statistics.median(found) * gflop / limit, 1) for where, found in rates.items()}
+    return {"useful GFLOP a text": round(gflop, 3), f"% of the measured peak of {limit:g} {name}": shares}
+
+
 def _share_of_gateway(before: dict[tuple[int, int], float], after: dict[tuple[int, int], float], server: int) -> float:
     """The processor time of the server's process and of the workers' first threads (the wire), as a share of all that is Yunmo's."""
     spent = {thread: seconds - before.get(thread, 0.0) for thread, seconds in after.items()}
@@ -118,10 +142,16 @@ def _share_of_gateway(before: dict[tuple[int, int], float], after: dict[tuple[in
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=list(MODELS), default="minilm")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--clients", type=int, nargs="+", default=[32, 64])
-    return parser.parse_args()
+    parser.add_argument("--quick", action="store_true", help="a smoke run of one short round; nothing is kept in bench/results")
+    options = parser.parse_args()
+    options.snippets = SNIPPETS
+    if options.quick:
+        options.rounds, options.seconds, options.snippets = 1, 2.0, 32  # wrk takes whole seconds, and halves are asked of it
+    return options
 
 
 def unseen() -> list[str]:
@@ -155,15 +185,15 @@ def trained() -> Path:
     return CACHE
 
 
-def mixed(snippets: list[str]) -> list[str]:
+def mixed(snippets: list[str], count: int = TEXTS) -> list[str]:
     """Texts of 8 to about 128 words' worth of tokens, log-normal around 36, cut from the snippets."""
     source = random.Random(7)
     words = " ".join(snippets).split()
     texts = []
-    for _ in range(TEXTS):
-        count = int(min(110, max(6, source.lognormvariate(3.3, 0.6))))
-        begin = source.randrange(len(words) - count)
-        texts.append(" ".join(words[begin : begin + count]))
+    for _ in range(count):
+        length = int(min(110, max(6, source.lognormvariate(3.3, 0.6))))
+        begin = source.randrange(len(words) - length)
+        texts.append(" ".join(words[begin : begin + length]))
     return texts
 
 
@@ -182,63 +212,8 @@ async def _labels(url: str, headers: dict[str, str], snippets: list[str]) -> lis
 
 
 def _agreement(directory: Path, snippets: list[str], found: list[str]) -> dict[str, float]:
-    import torch
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(directory)
-    model = AutoModelForSequenceClassification.from_pretrained(directory).eval()
-    same = 0
-    with torch.inference_mode():
-        for text, label in zip(snippets, found, strict=True):
-            logits = model(**tokenizer(text, return_tensors="pt", truncation=True)).logits
-            same += model.config.id2label[int(logits.argmax())] == label
+    same = sum(label == other for label, other in zip(found, fp32_labels(directory, snippets), strict=True))
     return {f"label agreement with fp32 on {len(snippets)} snippets": same / len(snippets)}
-
-
-class _Bare:
-    """The engine alone, in this process, with the deployment's plan."""
-
-    def __init__(self, directory: Path, derived: Path, plan: dict[str, object], bodies: Sequence[dict[str, str]]) -> None:
-        import msgspec
-
-        from yunmo.core.engine import Plan
-        from yunmo.core.tasks import Classify
-        from yunmo.engines.onnx.kind import kind
-
-        self._plan = msgspec.convert(plan, Plan)
-        self._engine = kind.load(directory, derived, self._plan, lambda _step, _share: None)
-        self._requests = [Classify(texts=(body["inputs"],)) for body in bodies]
-
-    def throughput(self, seconds: float) -> float:
-        """Texts per second: one thread per stream, each with a text at a time."""
-        counts = [0] * self._plan.streams
-        until = time.monotonic() + seconds
-
-        def work(stream: int) -> None:
-            at = stream
-            while time.monotonic() < until:
-                self._engine.run(stream, [self._requests[at % len(self._requests)]])
-                counts[stream] += 1
-                at += self._plan.streams
-
-        threads = [threading.Thread(target=work, args=(stream,)) for stream in range(self._plan.streams)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return sum(counts) / seconds
-
-    def single_call_ms(self) -> float:
-        """The median call, one at a time, in milliseconds."""
-        took = []
-        for request in self._requests:
-            begun = time.perf_counter()
-            self._engine.run(0, [request])
-            took.append(1000 * (time.perf_counter() - begun))
-        return statistics.median(took)
-
-    def close(self) -> None:
-        self._engine.close()
 
 
 if __name__ == "__main__":

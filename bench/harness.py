@@ -23,6 +23,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 _LOAD_AT_THE_START = os.getloadavg()[0]
 """Taken when a benchmark begins: by its end it is its own load."""
 
+READY_SECONDS = 300
+
 _UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 
@@ -43,9 +45,8 @@ def machine() -> dict[str, Any]:
     }
 
 
-def keep(name: str, command: str, figures: dict[str, Any]) -> None:
-    """Write a result where the report finds it, and print it."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
+def keep(name: str, command: str, figures: dict[str, Any], *, is_quick: bool = False) -> None:
+    """Write a result where the report finds it, and print it; a smoke run's figures are printed only."""
     result = {
         "name": name,
         "command": command,
@@ -53,7 +54,9 @@ def keep(name: str, command: str, figures: dict[str, Any]) -> None:
         "machine": machine() | {"load_before": _LOAD_AT_THE_START},
         "figures": figures,
     }
-    (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
+    if not is_quick:
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(figures, indent=2))
 
 
@@ -124,6 +127,18 @@ def program(
     finally:
         process.terminate()
         process.wait(20)
+
+
+def push_and_deploy(server: Any, name: str, directory: Path, **fields: Any) -> dict[str, Any]:
+    """Push a repository to a running Yunmo and deploy it; large models may take minutes until they are ready."""
+    from huggingface_hub import HfApi
+
+    hub = HfApi(endpoint=server.url, token=server.key)
+    hub.create_repo(name)
+    hub.upload_folder(folder_path=str(directory), repo_id=name)
+    with server.client() as client:
+        client.post("/admin/deployments", json={"model": name, "name": name, **fields}).raise_for_status()
+    return server.wait_for(name, "ready", READY_SECONDS)
 
 
 def free_port() -> int:
