@@ -27,22 +27,23 @@ async def measure(sides: Sequence[Side], effort: Effort, round_number: int) -> M
     found: Measured = {}
     for shape in SHAPES:
         for side in sides:
-            await _window(side, [_prompt(shape, "warm", number) for number in range(2)], 2, effort.chat_tokens)
+            await window(side, [prompt(shape, "warm", number) for number in range(2)], 2, effort.chat_tokens)
         slowest = 0.0
         for clients in effort.chat_clients:
             if clients > min(side.most_chat_clients for side in sides) or slowest > _TOO_SLOW_SECONDS:
                 continue
             requests = clients if clients > 1 else _ALONE_REQUESTS
-            prompts = [_prompt(shape, f"{round_number} {clients}", number) for number in range(requests)]
+            prompts = [prompt(shape, f"{round_number} {clients}", number) for number in range(requests)]
             cell = found.setdefault(f"{shape}, {clients} clients", {})
             for side in sides:
                 began = time.perf_counter()
-                cell[side.name] = await _window(side, prompts, clients, effort.chat_tokens)
+                cell[side.name] = await window(side, prompts, clients, effort.chat_tokens)
                 slowest = max(slowest, time.perf_counter() - began)
     return found
 
 
-async def _window(side: Side, prompts: Sequence[str], clients: int, tokens: int) -> dict[str, float | list[float]]:
+async def window(side: Side, prompts: Sequence[str], clients: int, tokens: int) -> dict[str, float | list[float]]:
+    """So many clients ask all prompts; tokens per second of all together, and each request's seconds to its first token."""
     began, processor = time.perf_counter(), time.process_time()
     waiting = list(prompts)
     streams: list[_Stream] = []
@@ -99,7 +100,7 @@ class _Stream:
             self._told = event["usage"]["completion_tokens"]
 
 
-def _prompt(shape: str, kind: str, number: int) -> str:
+def prompt(shape: str, kind: str, number: int) -> str:
     """A question that nobody asked before in this run, whatever stands before it."""
     source = random.Random(f"{shape} {kind} {number}")
     question = f"Tell me something long about {source.choice(TOPICS)} and about the number {source.randrange(10**6)}."
