@@ -27,10 +27,10 @@ import run
 from harness import RESULTS, keep
 from peers import environments, models, ours, sides
 from peers.effort import QUICK, Effort
-from peers.loads import chat, cold_start, encoders, overload
+from peers.loads import bert, chat, cold_start, encoders, overload
 from peers.results import Result, busyness
 
-LOADS = {"cold_start": cold_start, "encoders": encoders, "chat": chat, "overload": overload}
+LOADS = {"cold_start": cold_start, "encoders": encoders, "bert": bert, "chat": chat, "overload": overload}
 KEPT = RESULTS / "peers"
 LOGS = environments.ENVIRONMENTS / "logs"
 QUICK_KEPT = environments.ENVIRONMENTS / "quick"
@@ -44,7 +44,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 16384)), hard))
     LOGS.mkdir(parents=True, exist_ok=True)
     peers = options.peers or list(environments.TABLE["peers"])
-    prepared = _prepare(peers)
+    prepared = _prepare(peers, options.loads)
     if options.prepare:
         return
     effort = QUICK if options.quick else dataclasses.replace(Effort(), rounds=options.rounds)
@@ -54,12 +54,14 @@ def main() -> None:
     for peer in peers:
         wanted = _loads(environments.TABLE["peers"][peer], options.loads)
         results = [Result.of(directory, peer, load, effort, is_again=options.again or options.quick) for load in wanted]
-        for result in results:
-            result.plans = prepared[_kind(peer)].plans
-        try:
-            uvloop.run(_session(peer, results, prepared[_kind(peer)], effort))
-        except asyncio.CancelledError:
-            sys.exit(f"ended in {peer}; the same command goes on from the rounds that are kept")
+        for kind in dict.fromkeys(_kind(peer, result.load) for result in results):
+            alike = [result for result in results if _kind(peer, result.load) == kind]
+            for result in alike:
+                result.plans = prepared[kind].plans
+            try:
+                uvloop.run(_session(peer, alike, prepared[kind], effort))
+            except asyncio.CancelledError:
+                sys.exit(f"ended in {peer}; the same command goes on from the rounds that are kept")
     if not options.quick:
         run.write_page()
 
@@ -79,13 +81,13 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _prepare(peers: Sequence[str]) -> dict[str, ours.Prepared]:
+def _prepare(peers: Sequence[str], asked: Sequence[str] | None) -> dict[str, ours.Prepared]:
     """Environments, models and Yunmo's data directories; what cannot be made is told in the results of those that need it."""
     program = [sys.executable, str(Path(environments.__file__))]
     for name in dict.fromkeys(environments.TABLE["peers"][peer]["environment"] for peer in peers):
         if environments.missing(name):
             subprocess.run([*program, name], check=False)
-    kinds = {_kind(peer): None for peer in peers}
+    kinds = dict.fromkeys(_kind(peer, load) for peer in peers for load in _loads(environments.TABLE["peers"][peer], asked))
     if "encoders" in kinds:
         models.reference()
     return {kind: ours.prepare(kind) for kind in kinds}
@@ -97,7 +99,10 @@ def _loads(peer: dict[str, Any], asked: Sequence[str] | None) -> list[str]:
     return [load for load in LOADS if load in able and load in (asked or LOADS)]
 
 
-def _kind(peer: str) -> str:
+def _kind(peer: str, load: str) -> str:
+    """Which models its servers have in this load: each kind is a session of its own."""
+    if load == "bert":
+        return load
     return "chat" if "chat" in environments.TABLE["peers"][peer] else "encoders"
 
 
@@ -112,7 +117,7 @@ async def _session(peer: str, results: Sequence[Result], prepared: ours.Prepared
     while is_open := [result for result in results if not result.is_whole]:
         try:
             _begin(peer, is_open, effort)
-            async with ours.started(prepared) as our_side, sides.started(peer, LOGS / f"{peer}.log") as their_side:
+            async with ours.started(prepared) as our_side, sides.started(peer, LOGS / f"{peer}.log", prepared.kind) as their_side:
                 await _round((our_side, their_side), is_open, effort)
                 is_kept = all(result.load != "cold_start" for result in is_open)
                 while is_kept and (is_open := [result for result in results if not result.is_whole]):

@@ -9,6 +9,9 @@ import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bare_encoder import fp32_labels
+from bare_encoder import gflop_per_text as encoder_gflop
+from bert_base import bert_base
 from classification_http import mixed, trained, unseen
 from harness import ROOT
 from peers.environments import python_of
@@ -33,15 +36,9 @@ def texts() -> list[str]:
 
 
 @functools.cache
-def gflop_per_text() -> float:
-    """The useful arithmetic of a text of `texts`, on average: nothing for padding."""
-    from tokenizers import Tokenizer
-
-    config = json.loads((embedder() / "config.json").read_text())
-    tokenizer = Tokenizer.from_file(str(embedder() / "tokenizer.json"))
-    tokenizer.no_padding()
-    counts = [len(tokenizer.encode(text).ids) for text in texts()]
-    return sum(_encoder_gflop(config, count) for count in counts) / len(counts)
+def gflop_per_text(load: str) -> float:
+    """The useful arithmetic of a text of `texts` in the encoder of this load, on average: nothing for padding."""
+    return encoder_gflop(bert() if load == "bert" else embedder(), texts())
 
 
 @functools.cache
@@ -59,6 +56,11 @@ def classifier() -> Path:
     return trained()
 
 
+def bert() -> Path:
+    """An encoder of BERT-base's size with a sentiment head, as bench/bert_base.py makes it."""
+    return bert_base()
+
+
 def embedder() -> Path:
     """all-MiniLM-L6-v2 as the starter catalogue has it."""
     from starter_models import minilm_directory
@@ -69,6 +71,11 @@ def embedder() -> Path:
 def classifier_onnx() -> Path:
     """The classifier as an ONNX graph in fp32."""
     return _onnx(classifier(), "text-classification")
+
+
+def bert_onnx() -> Path:
+    """The encoder of BERT-base's size as an ONNX graph in fp32."""
+    return _onnx(bert(), "text-classification")
 
 
 def embedder_onnx() -> Path:
@@ -119,6 +126,11 @@ def reference() -> Reference:
     return Reference(**json.loads(file.read_text()))
 
 
+def bert_labels() -> list[str]:
+    """PyTorch's fp32 labels of the same texts by the encoder of BERT-base's size."""
+    return fp32_labels(bert(), texts()[:CHECKED])
+
+
 def _silent(step: str, share: float) -> None:
     del step, share
 
@@ -149,10 +161,3 @@ def _computed() -> Reference:
             labels.append(head.config.id2label[int(head(**inputs).logits.argmax())])
             vectors.append(torch.nn.functional.normalize(body(**inputs).last_hidden_state.mean(1), dim=1)[0].tolist())
     return Reference(labels=labels, vectors=vectors)
-
-
-def _encoder_gflop(config: dict[str, int], tokens: int) -> float:
-    """Products of the matrices and of attention for one text of so many tokens; 2 for a multiply-add."""
-    width, inner = config["hidden_size"], config["intermediate_size"]
-    per_token = 2 * (4 * width * width + 2 * width * inner) + 4 * tokens * width
-    return config["num_hidden_layers"] * per_token * tokens / 1e9

@@ -5,21 +5,27 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import ROOT, machine
+from harness import ROOT, machine, push_and_deploy
 from peers import models
 from peers.environments import ENVIRONMENTS
 from peers.sides import START_SECONDS, Endpoint, Side
 
 CLASSIFIER, EMBEDDER, CHAT = "bench/classifier", "bench/embedder", "bench/chat"
-CALIBRATION_SECONDS = 120
+CALIBRATION_SECONDS = {"encoders": 120, "bert": 300, "chat": 120}
 _ENDPOINTS = {
     "classify": Endpoint(f"/models/{CLASSIFIER}", '{"inputs": TEXT}', (0, 0, "label")),
     "embed": Endpoint("/v1/embeddings", f'{{"model": "{EMBEDDER}", "input": TEXT}}', ("data", 0, "embedding")),
+}
+_NAMES = {"classify": CLASSIFIER, "embed": EMBEDDER}
+_SOURCES: dict[str, dict[str, Callable[[], Path]]] = {
+    "encoders": {CLASSIFIER: models.classifier, EMBEDDER: models.embedder},
+    "bert": {CLASSIFIER: models.bert},
+    "chat": {CHAT: models.chat},
 }
 _WITHOUT = {"without": ["top_logprobs", "logit_bias"]}
 """The chats of this benchmark ask for none of these, as a deployment may say."""
@@ -35,7 +41,7 @@ class Prepared:
 
 
 def prepare(kind: str) -> Prepared:
-    """Push, deploy and calibrate the `encoders` or the `chat` model, unless that was done with this very code."""
+    """Push, deploy and calibrate the `encoders`, `bert` or the `chat` model, unless that was done with this very code."""
     data = ENVIRONMENTS / "yunmo" / kind
     stamp = data / "prepared.json"
     code = _code()
@@ -61,7 +67,7 @@ async def started(prepared: Prepared) -> AsyncIterator[Side]:
         side = Side(
             name="yunmo",
             port=int(server.url.rsplit(":", 1)[1]),
-            endpoints={} if is_chat else _ENDPOINTS,
+            endpoints={task: _ENDPOINTS[task] for task, name in _NAMES.items() if name in _SOURCES[prepared.kind]},
             pid=server.process.pid,
             headers={"Authorization": f"Bearer {server.key}"},
             chat_model=CHAT if is_chat else "",
@@ -71,19 +77,13 @@ async def started(prepared: Prepared) -> AsyncIterator[Side]:
 
 
 def _pushed(kind: str, data: Path) -> dict[str, Any]:
-    from huggingface_hub import HfApi
-
     from running import running_server
 
-    sources = {CHAT: models.chat} if kind == "chat" else {CLASSIFIER: models.classifier, EMBEDDER: models.embedder}
     with running_server(data) as server:
-        hub = HfApi(endpoint=server.url, token=server.key)
-        for name, source in sources.items():
-            hub.create_repo(name)
-            hub.upload_folder(folder_path=str(source()), repo_id=name)
-            server.deploy(name, pinned=True, options=_WITHOUT if name == CHAT else {})
-            server.calibrate(name, CALIBRATION_SECONDS)
-        return {name: _figures(server.wait_for(name, "ready", CALIBRATION_SECONDS)["plan"]) for name in sources}
+        for name, source in _SOURCES[kind].items():
+            push_and_deploy(server, name, source(), pinned=True, options=_WITHOUT if name == CHAT else {})
+            server.calibrate(name, CALIBRATION_SECONDS[kind])
+        return {name: _figures(server.wait_for(name, "ready", CALIBRATION_SECONDS[kind])["plan"]) for name in _SOURCES[kind]}
 
 
 def _figures(plan: dict[str, Any]) -> dict[str, Any]:

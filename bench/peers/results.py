@@ -1,6 +1,5 @@
 """One peer's one load as a file that is written after every round and read when a run goes on."""
 
-import dataclasses
 import json
 import sys
 from dataclasses import dataclass, field
@@ -46,7 +45,7 @@ class Result:
         result = cls(directory / f"{peer}.{load}.json", peer, load, effort)
         if result.file.exists() and not is_again:
             kept = json.loads(result.file.read_text())
-            if kept["format"] == _FORMAT and kept["effort"] == result._effort():
+            if kept["format"] == _FORMAT and effort.of(load).items() <= kept["effort"].items():
                 result.rounds, result.before, result.reason = kept["rounds"], kept["before_each_round"], kept["could_not"]
         return result
 
@@ -79,12 +78,6 @@ class Result:
     def figures(self) -> dict[str, Any]:
         return figures(self.rounds)
 
-    def _effort(self) -> dict[str, Any]:
-        """What rounds must have in common to be put together; their number may grow."""
-        sizes = json.loads(json.dumps(dataclasses.asdict(self.effort)))
-        del sizes["rounds"]
-        return sizes
-
     def _write(self) -> None:
         peer = TABLE["peers"][self.peer]
         kept = {
@@ -99,8 +92,8 @@ class Result:
             "before_each_round": self.before,
             "versions": _versions(peer["environment"]),
             "yunmo": self.plans,
-            "effort": self._effort(),
-            "gflop": {"a token": models.gflop_per_token()} if "chat" in peer else {"a text": models.gflop_per_text()},
+            "effort": self.effort.of(self.load),
+            "gflop": {"a token": models.gflop_per_token()} if "chat" in peer else {"a text": models.gflop_per_text(self.load)},
             "could_not": self.reason,
             "figures": self.figures(),
             "rounds": _rounded(self.rounds),

@@ -100,12 +100,12 @@ class Side:
 
 
 @contextlib.asynccontextmanager
-async def started(name: str, log: Path) -> AsyncIterator[Side]:
-    """A peer of peers.toml, from its start to its end. Raises DidNotStart with the end of what it wrote."""
+async def started(name: str, log: Path, kind: str) -> AsyncIterator[Side]:
+    """A peer of peers.toml with this kind of models, from its start to its end. Raises DidNotStart with the end of what it wrote."""
     peer = TABLE["peers"][name]
     with tempfile.TemporaryDirectory(prefix="peer-", ignore_cleanup_errors=True) as scratch:
         port = free_port()
-        words = _words(peer, port, scratch)
+        words = _words(peer, port, scratch, kind)
         began = time.monotonic()
         process = _launch(peer, words, log)
         try:
@@ -145,7 +145,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
         process.wait(10)
 
 
-def _words(peer: dict[str, Any], port: int, scratch: str) -> dict[str, str]:
+def _words(peer: dict[str, Any], port: int, scratch: str, kind: str) -> dict[str, str]:
     """What the words in braces stand for; a model is made only for the peers that name it."""
     python = python_of(peer["environment"])
     words = {
@@ -159,7 +159,7 @@ def _words(peer: dict[str, Any], port: int, scratch: str) -> dict[str, str]:
     text = json.dumps(peer)
     for name in ("classifier", "embedder", "classifier_onnx", "embedder_onnx", "chat", "chat_gguf", "chat_openvino"):
         if f"{{{name}}}" in text:
-            words[name] = str(getattr(models, name)())
+            words[name] = str(getattr(models, name.replace("classifier", "bert") if kind == "bert" else name)())
     return words
 
 

@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -25,16 +26,19 @@ async def measure(sides: Sequence[Side], effort: Effort, round_number: int) -> M
             continue
         for side in able:
             if round_number == 0:
-                found.setdefault(f"{task}, fidelity", {})[side.name] = await _fidelity(side, task)
+                found.setdefault(f"{task}, fidelity", {})[side.name] = await (
+                    same_label(side, models.reference().labels) if task == "classify" else _smallest_cosine(side)
+                )
             await closed_loop(side.port, side.requests(task, texts), 8, _WARMING_SECONDS)
         for clients in effort.encoder_clients:
             cell = found.setdefault(f"{task}, {clients} clients", {})
             for side in able:
-                cell[side.name] = await _window(side, side.requests(task, texts), clients, effort.encoder_seconds)
+                cell[side.name] = await window(side, side.requests(task, texts), clients, effort.encoder_seconds)
     return found
 
 
-async def _window(side: Side, requests: list[bytes], clients: int, seconds: float) -> dict[str, float]:
+async def window(side: Side, requests: list[bytes], clients: int, seconds: float) -> dict[str, float]:
+    """So many clients for some seconds: answers per second, their latencies, and what failed."""
     processor = time.process_time()
     replies, took = await closed_loop(side.port, requests, clients, seconds)
     good = [reply.seconds for reply in replies if reply.is_ok]
@@ -47,9 +51,20 @@ async def _window(side: Side, requests: list[bytes], clients: int, seconds: floa
     }
 
 
-async def _fidelity(side: Side, task: str) -> dict[str, float]:
-    """The share of equal labels, or the smallest cosine, over texts that PyTorch answered in fp32. Raises RuntimeError for no answer."""
-    reference = models.reference()
+async def same_label(side: Side, labels: Sequence[str]) -> dict[str, float]:
+    """The share of the first texts that get these labels. Raises RuntimeError for no answer."""
+    answers = await _answers(side, "classify")
+    return {"same_label": statistics.mean(answer == label for answer, label in zip(answers, labels, strict=True))}
+
+
+async def _smallest_cosine(side: Side) -> dict[str, float]:
+    ours, theirs = np.asarray(await _answers(side, "embed")), np.asarray(models.reference().vectors)
+    cosines = (ours * theirs).sum(1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
+    return {"smallest_cosine": float(cosines.min())}
+
+
+async def _answers(side: Side, task: str) -> list[Any]:
+    """To the texts that PyTorch answered in fp32."""
     connection, answers = Connection(side.port), []
     for request in side.requests(task, models.texts()[: models.CHECKED]):
         reply = await connection.ask(request)
@@ -57,8 +72,4 @@ async def _fidelity(side: Side, task: str) -> dict[str, float]:
             raise RuntimeError(f"{side.name} answers {task} with {reply.status}: {reply.body[:200].decode(errors='replace')}")
         answers.append(side.endpoints[task].found(reply.body))
     connection.close()
-    if task == "classify":
-        return {"same_label": statistics.mean(answer == label for answer, label in zip(answers, reference.labels, strict=True))}
-    ours, theirs = np.asarray(answers), np.asarray(reference.vectors)
-    cosines = (ours * theirs).sum(1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
-    return {"smallest_cosine": float(cosines.min())}
+    return answers
