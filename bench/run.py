@@ -8,20 +8,25 @@ import json
 import subprocess
 import sys
 
+import bars
 from harness import RESULTS, ROOT
-from peers import report
+from peers import plots, report
 
-BENCHMARKS = (
-    "start",
-    "cold_start",
-    "echo_path",
-    "hub_transfer",
-    "chat_http",
-    "chat_engines",
-    "classification_http",
-    "encoder_fidelity",
-    "translation_inprocess",
-)
+BENCHMARKS = {
+    "start": ("start",),
+    "cold_start": ("cold_start",),
+    "echo_path": ("echo_path",),
+    "hub_transfer": ("hub_transfer",),
+    "chat_http": ("chat_http",),
+    "chat_engines": ("chat_engines",),
+    "classification_http": ("classification_http",),
+    "classification_http_bert_base": ("classification_http", "--model", "bert-base"),
+    "embeddings_http": ("embeddings_http",),
+    "encoder_fidelity": ("encoder_fidelity",),
+    "translation_inprocess": ("translation_inprocess",),
+}
+"""The program of each result, and its options."""
+
 PAGE = ROOT / "docs" / "performance.md"
 
 
@@ -32,7 +37,8 @@ def main() -> None:
     options = parser.parse_args()
     for name in () if options.report_only else options.names or BENCHMARKS:
         print(f"--- {name}", flush=True)
-        subprocess.run([sys.executable, str(ROOT / "bench" / f"{name}.py")], check=True)
+        program, *arguments = BENCHMARKS[name]
+        subprocess.run([sys.executable, str(ROOT / "bench" / f"{program}.py"), *arguments], check=True)
     write_page()
 
 
@@ -52,6 +58,7 @@ def page() -> str:
             "Client, server and peer share the machine's cores.\n"
         ),
     ]
+    parts += [bars.section(RESULTS), *plots.shares(bars.shares(RESULTS), PAGE.parent / "plots")]
     for name in BENCHMARKS:
         path = RESULTS / f"{name}.json"
         if path.exists():

@@ -1,12 +1,14 @@
 """Small plots of what was measured beside other servers: throughput by clients, chat by clients, goodput by offered load."""
 
 import statistics
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 _OURS = "yunmo"
 _WIDTH, _HEIGHT = 7.2, 3.6
+_WANTED_SHARE = 0.95
 _STYLE = {"svg.fonttype": "none", "svg.hashsalt": "yunmo", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}
 
 Series = dict[str, list[tuple[float, float]]]
@@ -28,6 +30,18 @@ def write(measured: Mapping[str, Sequence[dict[str, Any]]], directory: Path) -> 
             "clients",
             _by_clients(measured["chat"], "128 tokens, ", "tokens_per_second"),
         ),
+        (
+            "first_token.svg",
+            "Chat, prompts of 128 tokens: seconds to first token",
+            "clients",
+            _by_clients(measured["chat"], "128 tokens, ", "first_token_seconds_p50"),
+        ),
+        (
+            "bert.svg",
+            "BERT-base's size: requests/s by clients",
+            "clients",
+            _by_clients(measured["bert"], "classify, ", "requests_per_second"),
+        ),
         ("goodput.svg", "Goodput by offered load, both as multiples of the capacity", "offered ÷ capacity", _goodput(measured["overload"])),
     ]
     drawn = []
@@ -37,6 +51,29 @@ def write(measured: Mapping[str, Sequence[dict[str, Any]]], directory: Path) -> 
             _draw(directory / name, title, axis, series)
             drawn.append((title, directory / name))
     return drawn
+
+
+def shares(measured: Mapping[str, float], directory: Path) -> list[str]:
+    """A bar for each load that is held against its bare engine, as Markdown with the plot beside the page; nothing when there is none."""
+    if not measured:
+        return []
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    from matplotlib import pyplot as plt
+
+    directory.mkdir(parents=True, exist_ok=True)
+    title = "Throughput over HTTP as a share of the bare engine's"
+    with mpl.rc_context(_STYLE):
+        figure, axes = plt.subplots(figsize=(_WIDTH, 0.5 + 0.3 * len(measured)), layout="constrained")
+        names = [textwrap.shorten(name, 60, placeholder=" …") for name in measured]
+        axes.barh(names[::-1], list(measured.values())[::-1], height=0.6)
+        axes.axvline(_WANTED_SHARE, color="black", linewidth=1, linestyle="--")
+        figure.suptitle(title, fontsize=10)
+        axes.set(xlim=(0, None))
+        figure.savefig(directory / "shares.svg", metadata={"Date": None})
+        plt.close(figure)
+    return [f"![{title}; the dashed line is the bar]({directory.name}/shares.svg)\n"]
 
 
 def _by_clients(kept: Sequence[dict[str, Any]], prefix: str, figure: str) -> Series:
