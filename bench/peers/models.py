@@ -106,9 +106,9 @@ def chat_gguf() -> Path:
 
 def chat_openvino() -> Path:
     """The same weights as an OpenVINO graph with eight-bit matrices, its tokenizer beside it."""
+    from yunmo.engines.chats.text import Text
     from yunmo.engines.openvino_genai.derive import derive
     from yunmo.engines.openvino_genai.sources import source
-    from yunmo.engines.openvino_genai.text import Text
 
     read = source(chat(), CACHE / "openvino", None, _silent)
     directory = derive(read, CACHE / "openvino", "int8", Text(read.texts, read.decoder.vocabulary).ends, _silent)

@@ -21,7 +21,7 @@ ENVIRONMENT = {
     "runtime/placement/environment.py": "passes the few variables that a worker needs",
     "runtime/template.py": "takes them over in a forked worker",
     "engines/transformers/templates.py": "passes the few variables that a template's process needs",
-    "engines/openvino_genai/companion.py": "passes the few variables that its programs need",
+    "engines/chats/companion.py": "passes the few variables that its programs need",
     "engines/telling.py": "keeps a library off the network, in the worker",
     "engines/llama_cpp/server.py": "tells a library how to wait, in the worker",
     "cli/messages.py": "asks for the terminal's language",

@@ -17,7 +17,8 @@ import numpy as np
 import openvino as ov
 import openvino_genai
 
-from yunmo.engines.openvino_genai.constraints import Constraint
+from yunmo.engines.chats.constraints import Constraint
+from yunmo.engines.openvino_genai.constraints import structured_output
 
 SECONDS = 1.5
 """Of all processors' time together: as long is the step that compiles it for real, with all other requests in it."""
@@ -50,7 +51,7 @@ def _problem(pipeline: Any, number: int, constraint: Constraint, ends: frozenset
     config.max_new_tokens, config.stop_token_ids, config.eos_token_id = _TOKENS, set(ends), min(ends)
     handle, written = None, []
     try:
-        config.structured_output_config = constraint.config()
+        config.structured_output_config = structured_output(constraint)
         handle = pipeline.add_request(number, ov.Tensor(np.zeros((1, 1), np.int64)), config)
         while pipeline.has_non_finished_requests():
             pipeline.step()

@@ -5,11 +5,10 @@ from typing import Any
 
 import openvino_genai
 
-from yunmo.core.errors import InvalidRequest, Unsupported
+from yunmo.core.errors import InvalidRequest
 from yunmo.core.tasks import Chat, Generate, Sampling
-from yunmo.engines.openvino_genai.text import Text
-
-_ELSEWHERE = "deploy the model with the engine llama_cpp or transformers for that."
+from yunmo.engines.chats import checks
+from yunmo.engines.chats.text import Text
 
 _SEEDS = 2**32
 
@@ -23,19 +22,7 @@ def check(request: Chat | Generate) -> None:
         "typical_p": sampling.typical_p not in {None, 1.0},
         "beams": sampling.beams not in {None, 1},
     }
-    for name, is_asked in refused.items():
-        if is_asked:
-            raise Unsupported(f"The engine openvino_genai has no `{name}`: leave it out, or {_ELSEWHERE}", param=name)
-    if sampling.max_tokens is not None and sampling.max_tokens < 1:
-        raise InvalidRequest("`max_tokens` must be at least 1.", param="max_tokens")
-    if sampling.temperature is not None and sampling.temperature < 0:
-        raise InvalidRequest("`temperature` must not be negative.", param="temperature")
-    if isinstance(request, Chat) and not request.messages:
-        raise InvalidRequest("The conversation has no message; send at least one.", param="messages")
-    if isinstance(request, Generate) and request.echo and request.top_logprobs is not None:
-        raise Unsupported("This engine has no log probabilities of the prompt: leave out `echo` or `logprobs`.", param="echo")
-    if isinstance(request, Generate) and not request.prompt:
-        raise InvalidRequest("The prompt is empty; send at least one character or token.", param="prompt")
+    checks.check("openvino_genai", request, refused)
 
 
 def config_of(request: Chat | Generate, text: Text, room: int, choice: int) -> Any:

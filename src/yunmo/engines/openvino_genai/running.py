@@ -6,8 +6,7 @@ A step holds Python's interpreter lock (2026.4), so the event loop runs between 
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,9 @@ import openvino_genai
 
 from yunmo.core.engine import Plan
 from yunmo.core.errors import EngineFailed, Unavailable, YunmoError
-from yunmo.engines.openvino_genai.constraints import Constraint
+from yunmo.engines.chats.constraints import Constraint
+from yunmo.engines.chats.generations import Generation, Written
+from yunmo.engines.openvino_genai.constraints import structured_output
 from yunmo.engines.openvino_genai.kind import BATCH_TOKENS, GRAMMARS, cache_blocks
 
 _PATIENCE_SECONDS = 0.02
@@ -28,33 +29,8 @@ _GRAMMARS = GRAMMARS // 2
 as many nobody is let in until then."""
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """New tokens of a sequence, their log probabilities, and whether they are the last."""
-
-    tokens: Sequence[int]
-    logprobs: Sequence[float]
-    is_last: bool
-
-
-Told = Callable[[Written], None]
-"""Called on the stepping thread."""
-
 _FP32 = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"}
 _INT8 = {"KV_CACHE_PRECISION": "u8"}
-
-
-@dataclass(slots=True)
-class Generation:
-    """One sequence that is being written. `cancelled` may be set from any thread; the next step frees its place."""
-
-    prompt: Sequence[int]
-    config: Any
-    constraint: Constraint | None
-    told: Told
-    failed: Callable[[YunmoError], None]
-    cancelled: bool = False
-    handle: Any = field(default=None, repr=False)
 
 
 class Running:
@@ -152,7 +128,7 @@ class Running:
         try:
             if generation.constraint is not None:
                 self._grammars.add(generation.constraint)
-                generation.config.structured_output_config = generation.constraint.config()
+                generation.config.structured_output_config = structured_output(generation.constraint)
             generation.handle = self._pipeline.add_request(self._requests, ids, generation.config)
         except RuntimeError as error:
             generation.failed(EngineFailed(f"OpenVINO GenAI refused the request: {error}"))

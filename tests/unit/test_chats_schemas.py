@@ -2,7 +2,7 @@
 
 import pytest
 
-from yunmo.engines.openvino_genai.schemas import unenforced
+from yunmo.engines.chats.schemas import unenforced
 
 NESTED = {"type": "object", "properties": {"a": {"type": "array", "items": {"anyOf": [{"type": "string"}, {"not": {"const": 3}}]}}}}
 

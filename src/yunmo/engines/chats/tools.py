@@ -10,8 +10,8 @@ import msgspec
 
 from yunmo.core.tasks import Chat, TextDelta, ToolCallDelta
 from yunmo.core.tool_calls import chosen_tools, parsed_schema
-from yunmo.engines.openvino_genai.constraints import Call, Constraint
-from yunmo.engines.openvino_genai.writing import overlap
+from yunmo.engines.chats.constraints import Call, Constraint
+from yunmo.engines.chats.writing import overlap
 
 BEGIN, END = "<tool_call>", "</tool_call>"
 """The form of Hermes, which Qwen 2.5 and 3 and many fine-tuned models write: JSON between these two."""

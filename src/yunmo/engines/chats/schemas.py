@@ -1,4 +1,4 @@
-"""What a JSON schema asks for that a text would not be held to: the compiler behind OpenVINO GenAI passes over it without a word."""
+"""What a JSON schema asks for that a text would not be held to: xgrammar, which compiles it for the engines, passes over it without a word."""
 
 from collections.abc import Iterator
 from typing import Any

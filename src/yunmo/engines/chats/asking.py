@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from yunmo.core.errors import Unsupported
 from yunmo.core.tasks import Chat, Generate, TextDelta
 from yunmo.core.tool_calls import Rewriting, chosen_tools
-from yunmo.engines.openvino_genai.constraints import Constraint, checked_size, output_constraint
-from yunmo.engines.openvino_genai.templates import values_of
-from yunmo.engines.openvino_genai.text import Text
-from yunmo.engines.openvino_genai.tools import CallReader, calls_constraint
+from yunmo.engines.chats.constraints import Constraint, checked_size, output_constraint
+from yunmo.engines.chats.templates import values_of
+from yunmo.engines.chats.text import Text
+from yunmo.engines.chats.tools import CallReader, calls_constraint
 
 Tell = Callable[[TextDelta], Iterable[TextDelta]]
 

@@ -9,8 +9,8 @@ from tokenizers import Tokenizer
 
 from yunmo.core.errors import InvalidRequest, Unsupported
 from yunmo.core.tasks import Generate, Tool
-from yunmo.engines.openvino_genai.templates import Renderer
-from yunmo.engines.openvino_genai.tools import BEGIN
+from yunmo.engines.chats.templates import Renderer
+from yunmo.engines.chats.tools import BEGIN
 
 _SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
 
@@ -23,7 +23,7 @@ class Text:
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
         self.defaults = _document(directory, "generation_config.json")
-        self._vocabulary = vocabulary
+        self.vocabulary = vocabulary
         settings = _document(directory, "tokenizer_config.json")
         special = {name: token for name in _SPECIAL if (token := _content(settings.get(name)))}
         self.ends = self._ends(directory, special)
@@ -62,11 +62,9 @@ class Text:
     def _ids(self, prompt: str | Sequence[int]) -> list[int]:
         if isinstance(prompt, str):
             return list(self.tokenizer.encode(prompt).ids)
-        strange = next((each for each in prompt if not 0 <= each < self._vocabulary), None)
+        strange = next((each for each in prompt if not 0 <= each < self.vocabulary), None)
         if strange is not None:
-            raise InvalidRequest(
-                f"The prompt has the token id {strange}; this model's go from 0 to {self._vocabulary - 1}.", param="prompt"
-            )
+            raise InvalidRequest(f"The prompt has the token id {strange}; this model's go from 0 to {self.vocabulary - 1}.", param="prompt")
         return list(prompt)
 
     def _ends(self, directory: Path, special: dict[str, str]) -> frozenset[int]:

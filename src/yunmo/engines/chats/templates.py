@@ -8,7 +8,7 @@ from typing import Any
 from yunmo.core.errors import InvalidRequest, Unsupported
 from yunmo.core.tasks import Message, Tool
 from yunmo.core.tool_calls import parsed_schema
-from yunmo.engines.openvino_genai.companion import Companion
+from yunmo.engines.chats.companion import Companion
 
 _PROGRAM = Path(__file__).with_name("template_program.py")
 _SECONDS = 3.0

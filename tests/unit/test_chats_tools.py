@@ -5,7 +5,7 @@ import json
 import pytest
 
 from yunmo.core.tasks import Chat, Message, TextDelta, Tool, fold
-from yunmo.engines.openvino_genai.tools import CallReader, calls_constraint
+from yunmo.engines.chats.tools import CallReader, calls_constraint
 
 CHAT = Chat(messages=(Message("user", "?"),), tools=(Tool("f"), Tool("g")))
 ONE = '<tool_call>\n{"name": "f", "arguments": {"a": "x}\\"<", "b": [1, {}]}}\n</tool_call>'
