@@ -210,14 +210,24 @@ async def _tenancy(settings: Settings, data: Path, database: Database) -> Tenanc
 def _templates(settings: Settings, data: Path) -> Templates:
     libraries = {name: libraries_of(kind) for name, kind in plugins.engines().items()}
     return Templates(
-        data / "cache" / "templates", {name: each for name, each in libraries.items() if each}, settings.serving.template_bytes
+        data / "cache" / "templates",
+        {name: each for name, each in libraries.items() if each and name not in settings.serving.pythons},
+        settings.serving.template_bytes,
     )
+
+
+def _pythons(settings: Settings) -> dict[str, Path]:
+    """Absolute, for workers live in directories of their own; never resolved, for a link is what tells the environment."""
+    if unknown := sorted(settings.serving.pythons.keys() - plugins.engines().keys()):
+        raise CannotStart(f"The setting serving.pythons names an engine '{unknown[0]}'; there are: {', '.join(plugins.engines())}.")
+    return {engine: path.absolute() for engine, path in settings.serving.pythons.items()}
 
 
 def _world(settings: Settings, data: Path, hub: Hub, database: Database, templates: Templates) -> World:
     hardware = find_hardware()
     memory = MemoryBudget(settings.serving.memory_bytes or int(hardware.memory_bytes * _MEMORY_SHARE), settings.serving.warm_share)
-    placement = ProcessPlacement(templates)
+    pythons = _pythons(settings)
+    placement = ProcessPlacement(templates, pythons)
     habits = Habits(settings.serving.calibrate, settings.serving.calibrate_seconds, settings.serving.calibrate_wait_seconds)
     calibrations = Calibrations(CalibrationStore(database), placement, memory, hardware, habits)
     return World(
@@ -225,7 +235,7 @@ def _world(settings: Settings, data: Path, hub: Hub, database: Database, templat
         placement=placement,
         memory=memory,
         hardware=hardware,
-        offers=lambda description, spec: offers(description, hardware, plugins.engines(), spec.options),
+        offers=lambda description, spec: offers(description, hardware, plugins.engines(), spec.options, pythons.keys()),
         calibrations=calibrations,
         cache=data / "cache",
         logs=data / "logs",

@@ -74,6 +74,10 @@ class ServingSettings(_Group):
         ge=0,
         description="Memory for processes that keep used engines' libraries imported, so that their models load sooner; 0 keeps none.",
     )
+    pythons: dict[str, FilePath] = Field(
+        {},
+        description="Engines whose library, with Yunmo beside it, is in another Python environment: the engine's name and that interpreter.",
+    )
     idle_seconds: float = Field(
         1800.0, gt=0, description="A deployment without a request for this long is unloaded (pinned ones stay, and see `warm_share`)."
     )

@@ -1,8 +1,12 @@
 """One suite for every placement: the same worker, wherever it runs."""
 
 import asyncio
+import site
+import sys
 import threading
+import venv
 
+import psutil
 import pytest
 
 from yunmo.core.engine import Plan
@@ -97,6 +101,24 @@ async def test_a_request_that_is_given_up_before_it_began_ends_too(placed):
         placed.worker.cancel(placed.worker.submit(Classify(texts=("unwanted",)), answer))  # both leave in one write
     for answer in answers:
         await asyncio.wait_for(answer.ended, 5)
+
+
+async def test_an_engine_with_an_environment_of_its_own_is_started_there_and_the_others_are_not(tmp_path):
+    venv.create(tmp_path / "other", symlinks=True)
+    (packages,) = (tmp_path / "other").glob("lib/python*/site-packages")
+    (packages / "these.pth").write_text("\n".join([*site.getsitepackages(), *sys.path]))  # stands for an installation of Yunmo
+    python = tmp_path / "other" / "bin" / "python"
+    templates = Templates(tmp_path / "templates", {"echo": ("yunmo.engines.echo",)}, 1 << 30)
+    for pythons, expected in (({"echo": python}, str(python)), ({"another": python}, sys.executable)):
+        spec = WorkerSpec("echo", "echo", tmp_path, tmp_path / "derived", Plan(engine="echo"), tmp_path / "log")
+        placed = await ProcessPlacement(templates, pythons).start(spec, lambda _step, _share: None)
+        await placed.worker.load(spec)
+        assert psutil.Process(placed.worker.pid).cmdline()[0] == expected
+        answer = _Answer()
+        placed.worker.submit(Classify(texts=("two words",)), answer)
+        await asyncio.wait_for(answer.ended, 10)
+        await placed.stop(5)
+    await templates.close()
 
 
 class _Gated:

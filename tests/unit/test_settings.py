@@ -149,3 +149,13 @@ def test_a_file_that_is_no_toml_is_named(tmp_path):
     (tmp_path / "yunmo.toml").write_text("[http\n")
     with pytest.raises(SettingsError, match=r"yunmo\.toml is not valid TOML"):
         load_settings()
+
+
+def test_an_engines_python_is_a_file_that_is_there_and_stays_the_link_that_it_is(tmp_path):
+    (tmp_path / "python3").touch()
+    (tmp_path / "python").symlink_to("python3")
+    (tmp_path / "yunmo.toml").write_text(f'[serving.pythons]\nvllm = "{tmp_path / "python"}"\n')
+    assert load_settings().serving.pythons == {"vllm": tmp_path / "python"}
+    (tmp_path / "yunmo.toml").write_text('[serving.pythons]\nvllm = "/nowhere/python"\n')
+    with pytest.raises(SettingsError, match=r"serving\.pythons\.vllm"):
+        load_settings()

@@ -1,7 +1,7 @@
 """The ways in which the installed engines offer to serve a model."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -24,9 +24,16 @@ _DEDICATED = 50
 _PLAN_FIELDS = frozenset(Plan.__struct_fields__)
 
 
-def offers(model: ModelDescription, hardware: Hardware, kinds: dict[str, EngineKind], options: dict[str, object]) -> list[Offer]:
+def offers(
+    model: ModelDescription,
+    hardware: Hardware,
+    kinds: dict[str, EngineKind],
+    options: dict[str, object],
+    elsewhere: Collection[str] = (),
+) -> list[Offer]:
     """Every way to serve the model's task with the deployment's options, the safest first, fallbacks last; never empty.
 
+    `elsewhere` names the engines whose libraries are in another Python environment: that they are missing here says nothing.
     Raises InvalidRequest for a model that no engine may run (with the way to mend it) or for an unknown option,
     Unavailable when the engine it needs is not installed, Unsupported when no engine knows it.
     """
@@ -34,7 +41,8 @@ def offers(model: ModelDescription, hardware: Hardware, kinds: dict[str, EngineK
     if wanted is not None and (not isinstance(wanted, str) or wanted not in kinds):
         raise InvalidRequest(f"There is no engine '{wanted}'; there are: {', '.join(kinds)}.", param="engine")
     asked = [kinds[str(wanted)]] if wanted is not None else list(kinds.values())
-    made = [offer for kind in asked if (offer := kind.offer(model, hardware)) is not None]
+    found = [offer for kind in asked if (offer := kind.offer(model, hardware)) is not None]
+    made = [dataclasses.replace(offer, missing=None) if offer.engine in elsewhere else offer for offer in found]
     usable = sorted((offer for offer in made if offer.problem is None and offer.missing is None), key=lambda offer: -offer.preference)
     if not usable or (model.file is not None and any(offer.problem and offer.preference > usable[0].preference for offer in made)):
         raise _why_not(model, made)  # also of the file that was asked for, where another engine would serve other files

@@ -6,7 +6,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from yunmo.runtime.link import Worker, WorkerSpec
@@ -58,18 +60,20 @@ class ProcessPlacement:
     """Forks a worker from its engine's template, or starts `python -m yunmo.runtime.worker` where there is none.
 
     Either way the worker has one end of a socket pair, a session of its own, and its output goes to the log file.
+    An engine in `pythons` has its library, and Yunmo beside it, in the environment of that interpreter: it is started there.
     """
 
     name = "process"
 
-    def __init__(self, templates: Templates | None = None) -> None:
+    def __init__(self, templates: Templates | None = None, pythons: Mapping[str, Path] = MappingProxyType({})) -> None:
         self._templates = templates
+        self._pythons = pythons
 
     async def start(self, spec: WorkerSpec, on_progress: OnProgress) -> PlacedProcess:
         """Start the process."""
         spec.log.parent.mkdir(parents=True, exist_ok=True)
         spec.derived.mkdir(parents=True, exist_ok=True)
-        process, end = await self._forked(spec) or await _spawned(spec)
+        process, end = await self._forked(spec) or await _spawned(spec, str(self._pythons.get(spec.engine, sys.executable)))
         worker = Worker(on_progress)
         try:
             await asyncio.get_running_loop().create_connection(lambda: worker.wire, sock=end)
@@ -80,7 +84,7 @@ class ProcessPlacement:
         return PlacedProcess(process, worker)
 
     async def _forked(self, spec: WorkerSpec) -> "tuple[_Process, socket.socket] | None":
-        if self._templates is None:
+        if self._templates is None or spec.engine in self._pythons:
             return None
         wanted = Fork(str(spec.derived), worker_environment(spec.derived), spec.memory_limit_bytes)
         with _wired(spec) as (ours, theirs, log):
@@ -91,11 +95,11 @@ class ProcessPlacement:
         return process, ours
 
 
-async def _spawned(spec: WorkerSpec) -> tuple[_Process, socket.socket]:
+async def _spawned(spec: WorkerSpec, python: str) -> tuple[_Process, socket.socket]:
     limit = [] if spec.memory_limit_bytes is None else [str(spec.memory_limit_bytes)]
     with _wired(spec) as (ours, theirs, log):
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
+            python,
             "-P",
             "-m",
             "yunmo.runtime.worker",
