@@ -39,12 +39,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """What this machine offers. `instructions` are the processor's that model libraries have special code for."""
+    """What this machine offers. `instructions` are the processor's that model libraries have special code for.
+
+    `gpu_memory_bytes` is the first NVIDIA GPU's; 0 where there is none.
+    """
 
     cores: int
     memory_bytes: int
     processor: str = ""
     instructions: frozenset[str] = frozenset()
+    gpu_memory_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,13 @@ import importlib.metadata
 import os
 import platform
 import re
+import shutil
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
+import structlog
 
 from yunmo.core.engine import Hardware, Plan
 
@@ -16,7 +19,10 @@ _TELLING = frozenset(
     {"avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16", "asimd", "i8mm", "bf16", "sve"}
 )
 _PROCESSORS = Path("/proc/cpuinfo")
+_MIB = 1 << 20
 _GIB = 1 << 30
+_GPU_SECONDS = 30.0
+_log = structlog.get_logger()
 
 
 def find_hardware() -> Hardware:
@@ -29,7 +35,22 @@ def find_hardware() -> Hardware:
         memory_bytes=psutil.virtual_memory().total,
         processor=name[1] if name else platform.processor() or platform.machine(),
         instructions=_TELLING & frozenset(flags[1].split() if flags else ()),
+        gpu_memory_bytes=_gpu_memory_bytes(),
     )
+
+
+def _gpu_memory_bytes() -> int:
+    """The first NVIDIA GPU's memory, as its driver's own program tells it; 0 where there is no GPU, or none that answers."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return 0
+    query = [program, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        told = subprocess.run(query, capture_output=True, text=True, check=True, timeout=_GPU_SECONDS).stdout  # noqa: S603 - the driver's
+        return int(told.splitlines()[0]) * _MIB
+    except (OSError, subprocess.SubprocessError, IndexError, ValueError) as error:
+        _log.warning("gpu_not_read", error=str(error))
+        return 0
 
 
 def fingerprint(hardware: Hardware, plans: Iterable[Plan]) -> str:
@@ -39,6 +60,7 @@ def fingerprint(hardware: Hardware, plans: Iterable[Plan]) -> str:
         hardware.cores,
         round(hardware.memory_bytes / _GIB),
         sorted(hardware.instructions),
+        round(hardware.gpu_memory_bytes / _GIB),
         [repr(plan) for plan in plans],
         _versions(),
     )
