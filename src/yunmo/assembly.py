@@ -14,7 +14,7 @@ from pathlib import Path
 import structlog
 
 from yunmo.cloud.cloud import Cloud
-from yunmo.cloud.system import System
+from yunmo.cloud.system import EngineView, System, look_at_engines
 from yunmo.core import plugins
 from yunmo.core.engine import libraries_of
 from yunmo.core.errors import Conflict, InvalidRequest
@@ -156,7 +156,7 @@ async def _open_services(settings: Settings, data: Path, database: Database) -> 
     jobs = Jobs(database, limits)
     files = Files(database, blobs, FileRules(settings.jobs.file_bytes, settings.jobs.project_bytes))
     inference = Inference(deployments, tenancy, settings.serving.request_seconds, settings.serving.cold_wait_seconds)
-    system = System(world.hardware, world.memory, database.dialect, lambda: tuple(plugins.engines()))
+    system = System(world.hardware, world.memory, database.dialect, lambda: _engine_views(settings))
     cloud = Cloud(hub=hub, deployments=deployments, inference=inference, tenancy=tenancy, jobs=jobs, files=files, system=system)
     await deployments.restore()
     job_runner = JobRunner(jobs, database, _kinds(cloud), is_alone=database.dialect == "sqlite")
@@ -214,6 +214,10 @@ def _templates(settings: Settings, data: Path) -> Templates:
         {name: each for name, each in libraries.items() if each and name not in settings.serving.pythons},
         settings.serving.template_bytes,
     )
+
+
+def _engine_views(settings: Settings) -> tuple[EngineView, ...]:
+    return look_at_engines(tuple(plugins.engines()), settings.serving.pythons.keys())
 
 
 def _pythons(settings: Settings) -> dict[str, Path]:

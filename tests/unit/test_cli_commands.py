@@ -1,5 +1,6 @@
 """What holds for every command, and the rules of the command line that need no server."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -220,7 +221,24 @@ def test_doctor_works_without_a_server_and_takes_a_missing_one_for_no_fault(run)
     found = {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
     assert {"server", "sqlite", "engines", "processor", "memory", "disk", "isolation"} <= found.keys()
     assert found["sqlite"]["verdict"] == "good"
-    assert "echo" in found["engines"]["message"]
+    assert any("echo" in finding["message"] for finding in json.loads(done.stdout)["findings"] if finding["name"] == "engines")
+
+
+def test_doctor_sends_who_lacks_vllm_to_the_guide_and_not_to_pip(run, monkeypatch):
+    monkeypatch.setattr("yunmo.core.plugins.engines", lambda: {"vllm": None})
+    monkeypatch.setattr("yunmo.cloud.system._is_installed", lambda _name: False)
+    done = run("doctor", "--json")
+    (finding,) = [each for each in json.loads(done.stdout)["findings"] if each["name"] == "engines" and each["verdict"] == "note"]
+    assert "vllm" in finding["message"]
+    assert finding["advice"] == "docs/guide.md, vLLM (serving.pythons)"
+
+
+def test_an_engine_with_an_environment_of_its_own_counts_as_installed():
+    from yunmo.cloud.system import look_at_engines
+
+    (here,), (elsewhere,) = look_at_engines(("vllm",)), look_at_engines(("vllm",), elsewhere={"vllm"})
+    assert elsewhere.is_installed
+    assert here.is_installed == (importlib.util.find_spec("vllm") is not None)
 
 
 def test_doctor_finds_a_named_server_that_does_not_answer_wrong(run):

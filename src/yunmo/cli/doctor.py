@@ -106,6 +106,10 @@ def _sqlite(_session: Session) -> Iterator[Finding]:
     )
 
 
+_OWN_ENVIRONMENTS = {"vllm": "docs/guide.md, vLLM (serving.pythons)"}
+"""How to get engines whose libraries do not go with the others'."""
+
+
 def _engines(_session: Session) -> Iterator[Finding]:
     from yunmo.cloud.system import look_at_engines
     from yunmo.core.plugins import engines
@@ -115,9 +119,9 @@ def _engines(_session: Session) -> Iterator[Finding]:
     yield Finding("engines", "good", choose(f"Installed: {there}.", f"已安装：{there}。"))
     for view in views:
         if not view.is_installed:
-            extra = view.name.replace("_", "-")
+            mend = _OWN_ENVIRONMENTS.get(view.name) or f"pip install 'yunmo[{view.name.replace('_', '-')}]'"
             message = choose(f"The engine {view.name} lacks its library.", f"引擎 {view.name} 缺少依赖库。")
-            yield Finding("engines", "note", message, f"pip install 'yunmo[{extra}]'")
+            yield Finding("engines", "note", message, mend)
 
 
 def _processor(_session: Session) -> Iterator[Finding]:

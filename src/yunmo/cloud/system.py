@@ -1,7 +1,7 @@
 """What this installation is and has: for `doctor`, `/health` and the admin API."""
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
 
@@ -9,7 +9,13 @@ import yunmo
 from yunmo.core.engine import Hardware
 from yunmo.serving.memory import MemoryBudget
 
-_ENGINE_LIBRARIES = {"onnx": "onnxruntime", "llama_cpp": "xllamacpp", "whisper": "faster_whisper", "transformers": "transformers"}
+_ENGINE_LIBRARIES = {
+    "onnx": "onnxruntime",
+    "llama_cpp": "xllamacpp",
+    "vllm": "vllm",
+    "whisper": "faster_whisper",
+    "transformers": "transformers",
+}
 
 
 class EngineView(msgspec.Struct, frozen=True):
@@ -34,7 +40,7 @@ class SystemView(msgspec.Struct, frozen=True):
 class System:
     """Facts about the running server."""
 
-    def __init__(self, hardware: Hardware, memory: MemoryBudget, database: str, engines: Callable[[], tuple[str, ...]]) -> None:
+    def __init__(self, hardware: Hardware, memory: MemoryBudget, database: str, engines: Callable[[], tuple[EngineView, ...]]) -> None:
         self._hardware = hardware
         self._memory = memory
         self._database = database
@@ -49,13 +55,13 @@ class System:
             memory_bytes=self._hardware.memory_bytes,
             model_memory_bytes=self._memory.total_bytes,
             model_memory_used_bytes=self._memory.used_bytes,
-            engines=look_at_engines(self._engines()),
+            engines=self._engines(),
         )
 
 
-def look_at_engines(names: tuple[str, ...]) -> tuple[EngineView, ...]:
-    """Each engine and whether its library is installed; nothing is imported."""
-    return tuple(EngineView(name, _is_installed(name)) for name in names)
+def look_at_engines(names: tuple[str, ...], elsewhere: Collection[str] = ()) -> tuple[EngineView, ...]:
+    """Each engine and whether its library is installed, here or `elsewhere`, in an environment of its own; nothing is imported."""
+    return tuple(EngineView(name, name in elsewhere or _is_installed(name)) for name in names)
 
 
 def _is_installed(engine: str) -> bool:
