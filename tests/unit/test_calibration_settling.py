@@ -44,6 +44,11 @@ async def test_the_safest_serves_until_it_does_not_come_up(calibrations):
     assert await calibrations.settle(SPEC, [SAFEST, OTHER, FALLBACK]) == SAFEST
 
 
+async def test_only_what_may_serve_is_settled_on_unless_nothing_may(calibrations):
+    assert await calibrations.settle(SPEC, [SAFEST, OTHER, FALLBACK], lambda offer: offer != SAFEST) == OTHER
+    assert await calibrations.settle(SPEC, [SAFEST, OTHER], lambda _: False) == SAFEST
+
+
 async def test_a_plan_that_nobody_has_compared_is_never_fallen_back_on(calibrations):
     calibrations.distrust(SPEC, SAFEST)
     assert await calibrations.settle(SPEC, [SAFEST, OTHER]) == SAFEST

@@ -7,7 +7,7 @@ import pytest
 from yunmo.core.engine import Hardware, ModelDescription, Offer, Plan
 from yunmo.core.errors import InvalidRequest
 from yunmo.engines.openvino_genai.kind import LACKS, kind
-from yunmo.serving.offers import offers
+from yunmo.serving.offers import done_elsewhere, offers
 
 CONFIG = {
     "architectures": ["LlamaForCausalLM"],
@@ -25,12 +25,15 @@ MACHINE = Hardware(cores=2, memory_bytes=16 << 30)
 
 
 class Whole:
-    """Another dedicated engine, which lacks nothing."""
+    """Another dedicated engine, which lacks nothing unless it is told."""
 
     name = "whole"
 
+    def __init__(self, lacks=()):
+        self.lacks = lacks
+
     def offer(self, model, hardware):
-        return Offer(engine="whole", tasks=("chat", "generate"), plan=Plan(engine="whole"), memory_bytes=1, preference=70)
+        return offer("whole", lacks=self.lacks)
 
     def check(self, plan):
         pass
@@ -41,16 +44,16 @@ def description(files=FILES, template="{{ messages }}", **changes):
     return ModelDescription(repository="library/small", revision="0" * 40, files=files, documents=documents)
 
 
-def names(options):
-    return [offer.engine for offer in offers(description(), MACHINE, {"whole": Whole(), "openvino_genai": kind}, options)]
+def names(options, whole=None):
+    return [each.engine for each in offers(description(), MACHINE, {"whole": whole or Whole(), "openvino_genai": kind}, options)]
 
 
 def test_a_decoder_with_its_tokenizer_is_offered_chat_and_generation():
-    offer = kind.offer(description(), MACHINE)
-    assert offer.tasks == ("chat", "generate")
-    assert set(offer.files) == set(FILES)
-    assert offer.plan.precision == "int8"
-    assert offer.lacks == LACKS
+    made = kind.offer(description(), MACHINE)
+    assert made.tasks == ("chat", "generate")
+    assert set(made.files) == set(FILES)
+    assert made.plan.precision == "int8"
+    assert made.lacks == LACKS
     assert kind.offer(description(template=None), MACHINE).tasks == ("generate",)
 
 
@@ -136,15 +139,30 @@ def test_the_memory_counts_the_cache_of_every_slot_and_shrinks_to_fit():
     assert large.memory_bytes > tokens * 13_680  # measured: OpenVINO 2026.4 keeps so many bytes of each token of this model
 
 
-def test_an_engine_that_lacks_something_stays_out_until_the_deployment_does_without_it_or_asks_for_it():
-    assert names({}) == ["whole"]
-    assert names({"without": ["tools"]}) == ["whole"]
-    assert names({"without": list(LACKS)}) == ["whole", "openvino_genai"]
+def test_an_engine_that_lacks_something_is_compared_where_another_one_does_it():
+    assert names({}) == ["whole", "openvino_genai"]
     assert names({"engine": "openvino_genai"}) == ["openvino_genai"]
 
 
+def test_an_engine_that_lacks_what_no_other_does_stays_out_until_the_deployment_does_without_it():
+    assert names({}, Whole(lacks=("logit_bias",))) == ["whole"]
+    assert names({"without": ["top_logprobs"]}, Whole(lacks=("logit_bias",))) == ["whole"]
+    assert names({"without": ["logit_bias"]}, Whole(lacks=("logit_bias",))) == ["whole", "openvino_genai"]
+
+
+def test_what_is_done_elsewhere_is_what_one_other_offer_does():
+    mine = offer("mine", lacks=("a", "b", "c"))
+    assert done_elsewhere(mine, [mine, offer("other", lacks=("a",))]) == {"b", "c"}
+    assert done_elsewhere(mine, [mine, offer("one", lacks=("a", "b")), offer("two", lacks=("c", "a"))]) == {"c"}
+    assert done_elsewhere(offer("whole"), [mine]) == done_elsewhere(mine, [mine]) == frozenset()
+
+
+def offer(engine, **fields):
+    return Offer(engine=engine, tasks=("chat", "generate"), plan=Plan(engine=engine), memory_bytes=1, preference=70, **fields)
+
+
 def test_it_is_taken_where_there_is_nothing_else():
-    assert [offer.engine for offer in offers(description(), MACHINE, {"openvino_genai": kind}, {})] == ["openvino_genai"]
+    assert [each.engine for each in offers(description(), MACHINE, {"openvino_genai": kind}, {})] == ["openvino_genai"]
 
 
 def test_the_option_without_is_a_list():

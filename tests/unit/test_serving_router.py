@@ -247,3 +247,22 @@ def test_a_held_request_counts_as_waiting_is_cancelled_once_and_fails_when_no_re
     router.fail_waiting(EngineFailed("no"))
     assert [len(sink.ends) for sink in (one, two, three)] == [1, 1, 1]
     assert router.waiting == 0
+
+
+def test_requests_that_another_router_answers_leave_the_queue_with_their_suspicion_and_are_answered_there():
+    busy, other = _router(slots=1), _router(slots=1)
+    sinks = {text: _Sink() for text in ("mine", "theirs", "mine too")}
+    flights = {text: busy.submit(_request(text), sink) for text, sink in sinks.items()}
+    busy.give_away(lambda request: request.texts == ("mine",))
+    assert flights["mine"].seat is not None, "what is being answered stays"
+    other.take_over(busy.give_away(lambda request: request.texts == ("theirs",)))
+    assert busy.waiting == 1
+    other.seats[0].worker.answer(1)
+    assert sinks["theirs"].ends == [(Usage(input_tokens=1), None)]
+    flights["theirs"].router.cancel(flights["theirs"])
+    busy.lose(busy.seats[0])
+    assert busy.waiting == 2
+    suspects = busy.give_away(lambda _: True)
+    assert [flight.is_suspect for flight in suspects] == [True, False]
+    other.take_over(suspects)
+    assert other.in_flight == 1, "a suspect is alone on its replica"

@@ -79,10 +79,10 @@ def ps(session: Session) -> None:
         "NAME": lambda row: row["name"],
         "STATE": lambda row: row["state"] if row["state"] in {"ready", "idle", "failed"} else f"{row['state']} {row['progress']:.0%}",
         "MODEL": lambda row: f"{row['repository']}@{row['revision'][:7]}",
-        "ENGINE": lambda row: row["engine"],
+        "ENGINE": _engines,
         "TASKS": lambda row: ", ".join(row["tasks"]),
         "REPLICAS": lambda row: _replicas(row) if "replicas" in row else "",
-        "MEMORY": lambda row: size_text(row["memory_bytes"]) if "memory_bytes" in row else "",
+        "MEMORY": lambda row: size_text(sum(each["memory_bytes"] for each in _whole(row))) if "memory_bytes" in row else "",
         "REASON": lambda row: row["reason"],
     }
     session.output.table(listed, columns, listed)
@@ -161,6 +161,16 @@ def _show_calibration(session: Session, view: dict[str, Any]) -> None:
 
 def _plan_text(plan: dict[str, Any]) -> str:
     return " ".join(part for part in (plan["engine"], plan["precision"], f"{plan['streams']}x{plan['threads']}") if part)
+
+
+def _whole(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The deployment, and the stand-in that is loaded beside it."""
+    stand_in = row.get("stand_in") or {}
+    return [row, stand_in] if stand_in.get("replicas") else [row]
+
+
+def _engines(row: dict[str, Any]) -> str:
+    return " + ".join(each["engine"] for each in _whole(row) if each["engine"])
 
 
 def _replicas(row: dict[str, Any]) -> str:

@@ -91,8 +91,8 @@ class Offer:
     `files` are the paths to lay out before loading (empty means all of them). `memory_bytes` is one replica's.
     `alternatives` are other ways in which this engine could run the model; calibration may find one of them faster.
     `is_fallback` marks the general engine's behind a dedicated one's: it serves if that one's does not come up.
-    `lacks` names what other engines do of these tasks and this one refuses ("tools", "seed" …): such an offer is only
-    taken where the deployment does without them or asks for the engine. `keeps_prompts` says that what the engine has read
+    `lacks` names what other engines do of these tasks and this one refuses, as `needs.needs_of` calls it: such an offer is only
+    taken where another one answers the requests that need it, the deployment does without, or asks for the engine. `keeps_prompts` says that what the engine has read
     of a prompt spares another one with the same beginning the work: requests then go where their beginning was read.
     `takes_adapters` says that the kind is an AdaptedKind for this model.
     """

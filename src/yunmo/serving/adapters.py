@@ -105,7 +105,7 @@ class AdapterRunner(Runner):
 
     def attach(self, base: Runner) -> None:
         """Be carried by this base from now on. Raises Unsupported if its engine takes no adapters, Conflict if it has too many."""
-        if base.offer is not None and not base.offer.takes_adapters:
+        if base.offer is not None and not base.takes_adapters:
             raise Unsupported(
                 f"'{self.spec.name}' is an adapter of '{base.spec.name}', which the engine {base.offer.engine} runs here: it takes no adapters. "
                 "llama_cpp does, for decoders of the Llama, Mistral, Qwen, SmolLM and Gemma families."
@@ -163,6 +163,7 @@ class AdapterRunner(Runner):
         self.router.fail_waiting(Unavailable(f"'{self.spec.name}' is not served any more."))
         if self.base is not None:
             self.base.guests.remove(self.spec.name)
+            self.base.reconsider()
         self.base = None
 
 
@@ -194,9 +195,6 @@ class _Way(Router):
         is_before = not self._base.carries(self._adapter) and self._base.carries(self._before)
         named = msgspec.structs.replace(request, adapter=self._before if is_before else self._adapter)
         return self._base.submit_adapted(named, sink)
-
-    def cancel(self, flight: Flight) -> None:
-        flight.router.cancel(flight)
 
     def fail_waiting(self, error: YunmoError) -> None:
         if self._base is not None:

@@ -318,6 +318,7 @@ class Deployments:
         found = self._offers.get((runner.spec.repository, runner.spec.revision))
         if found is not None:
             runner.pipeline_tag, runner.offer = found
+            runner.takes_adapters = runner.offer.takes_adapters
 
     async def _live(self, runner: Runner) -> None:
         try:

@@ -5,6 +5,8 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from yunmo.runtime.link import Worker
+
 _LOG_TAIL_BYTES = 8192
 
 
@@ -35,3 +37,14 @@ def log_end(path: Path, tail_bytes: int) -> str:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - tail_bytes))
         return file.read().decode(errors="replace")
+
+
+async def loss_of(worker: Worker, hang_seconds: float) -> bool:
+    """Wait until the worker is gone, or hangs for so long; whether it hangs."""
+    heart = asyncio.ensure_future(worker.watch(hang_seconds))
+    waits: set[asyncio.Future[str] | asyncio.Future[None]] = {worker.gone, heart}
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        heart.cancel()
+    return not worker.gone.done()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import structlog
 
-from yunmo.core.engine import Adapter, Offer
+from yunmo.core.engine import Adapter
 from yunmo.core.errors import Conflict, YunmoError
 from yunmo.core.lora import CONFIG_FILE, WEIGHTS_FILE
 from yunmo.serving.specification import DeploymentSpec
@@ -30,19 +30,6 @@ class Carried:
     @property
     def names(self) -> frozenset[str]:
         return frozenset(adapter.name for adapter in self.adapters)
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a replica is to be."""
-
-    spec: DeploymentSpec
-    offer: Offer
-    carried: Carried
-
-    @property
-    def memory_bytes(self) -> int:
-        return self.offer.memory_bytes + self.carried.memory_bytes
 
 
 class Guests:

@@ -106,7 +106,7 @@ class Answering:
         for timer in self._timers:
             timer.cancel()
         if not self._has_ended and self._flight is not None:
-            self._runner.router.cancel(self._flight)
+            self._flight.router.cancel(self._flight)
 
     async def __aiter__(self) -> AsyncIterator[Output]:
         try:
@@ -195,7 +195,7 @@ class Answering:
     def _give_up(self, error: YunmoError) -> None:
         if not self._has_ended and self._flight is not None:
             self._error = error
-            self._runner.router.cancel(self._flight)
+            self._flight.router.cancel(self._flight)
             self._has_ended = True
             self._wake()
 
@@ -258,14 +258,15 @@ class Inference:
         offer = runner.offer
         if offer is not None and task_name(request) not in offer.tasks:
             raise Unsupported(f"'{model}' does not do '{task_name(request)}'; it does: {', '.join(offer.tasks)}.", param="model")
+        queue = runner.answerer(request).router
         if not can_wait:
-            self._background.note(runner.router)
+            self._background.note(queue)
             return self._start(principal, runner, request, deadline_seconds)
-        await self._background.turn(runner.router)
+        await self._background.turn(queue)
         try:
-            return self._start(principal, runner, request, deadline_seconds, lambda: self._background.leave(runner.router))
+            return self._start(principal, runner, request, deadline_seconds, lambda: self._background.leave(queue))
         except BaseException:
-            self._background.leave(runner.router)
+            self._background.leave(queue)
             raise
 
     def _start(
@@ -277,10 +278,11 @@ class Inference:
         on_end: Callable[[], None] | None = None,
     ) -> Answering:
         limited = runner.limited
+        answerer = runner.answerer(request)
         ticket = self._tenancy.limiter.enter(principal, limited.spec.name, limited.ceilings, _TOKENS_PER_REQUEST)
-        answering = Answering(principal, runner, request, ticket, self._tenancy)
+        answering = Answering(principal, answerer, request, ticket, self._tenancy)
         try:
-            runner.wake()
+            answerer.wake()
             answering.start(deadline_seconds or self._request_seconds, self._cold_wait_seconds, on_end)
         except BaseException:
             ticket.settle(0)

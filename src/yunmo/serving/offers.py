@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Collection, Sequence
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
@@ -13,7 +14,9 @@ AIM = "aim"
 """The option that tells calibration what to look for; no engine sees it."""
 
 WITHOUT = "without"
-"""The option that names what the deployment's clients never ask for, so that engines which lack it may be chosen; no engine sees it."""
+"""The option that names what the deployment's clients never ask for: engines which lack it may be chosen though nothing else does it.
+
+No engine sees it."""
 
 _FILE = "file"
 """The option that names one of several models in a repository; its engine sees it too."""
@@ -47,13 +50,19 @@ def offers(
     if not usable or (model.file is not None and any(offer.problem and offer.preference > usable[0].preference for offer in made)):
         raise _why_not(model, made)  # also of the file that was asked for, where another engine would serve other files
     forgone = _forgone(options)
-    usable = [offer for offer in usable if wanted is not None or forgone.issuperset(offer.lacks)] or usable
+    usable = [offer for offer in usable if wanted is not None or _is_made_up_for(offer, usable, forgone)] or usable
     best = usable[0]
     rivals = [offer for offer in usable if offer is best or (offer.preference >= _DEDICATED and offer.tasks[0] == best.tasks[0])]
     every = [each for offer in rivals for each in (offer, *offer.alternatives)]
     every += [dataclasses.replace(offer, is_fallback=True) for offer in usable if offer not in rivals and offer.tasks[0] == best.tasks[0]]
     with_options = [offer for each in every if (offer := _with_options(each, kinds[each.engine], options, is_first=each is every[0]))]
-    return [offer for index, offer in enumerate(with_options) if all(offer.plan != earlier.plan for earlier in with_options[:index])]
+    whole = [offer for offer in with_options if offer is with_options[0] or _is_made_up_for(offer, with_options, forgone)]
+    return [offer for index, offer in enumerate(whole) if all(offer.plan != earlier.plan for earlier in whole[:index])]
+
+
+def done_elsewhere(offer: Offer, others: Sequence[Offer]) -> frozenset[str]:
+    """What the offer lacks and another one does: as much of it as one of them does."""
+    return max((frozenset(offer.lacks).difference(other.lacks) for other in others), key=len, default=frozenset())
 
 
 def wanted_file(options: dict[str, object]) -> str | None:
@@ -75,6 +84,12 @@ def _with_options(offer: Offer, kind: EngineKind, options: dict[str, object], *,
             raise
         return None
     return changed
+
+
+def _is_made_up_for(offer: Offer, others: Sequence[Offer], forgone: AbstractSet[str]) -> bool:
+    """Whether one of the others does of the same tasks all that the offer lacks and that nobody forgoes."""
+    lacked = set(offer.lacks) - forgone
+    return lacked <= done_elsewhere(offer, [other for other in others if other.tasks[0] == offer.tasks[0]])
 
 
 def _forgone(options: dict[str, object]) -> set[str]:

@@ -12,7 +12,7 @@ replica lives, and its bystanders all get their answers.
 import hashlib
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
@@ -221,6 +221,21 @@ class Router:
         self._held.clear()
         for flight in waiting:
             flight.sink.end(Usage(), error)
+
+    def give_away(self, is_others: Callable[[Request], bool]) -> list[Flight]:
+        """Take the waiting requests that are another router's out of the queue."""
+        given = [flight for flight in (*self._suspects, *self._queue) if is_others(flight.request)]
+        for flight in given:
+            (self._suspects if flight.is_suspect else self._queue).remove(flight)
+        return given
+
+    def take_over(self, flights: Iterable[Flight]) -> None:
+        """Answer requests that another router gave away; they have been admitted, so the queue's limit does not count."""
+        for flight in flights:
+            flight.router = self
+            self.use.note()
+            (self._suspects if flight.is_suspect else self._queue).append(flight)
+        self.pump()
 
     def fail_held(self, error: YunmoError, adapter: str | None = None) -> None:
         """No replica will have this adapter (None: any that is waited for): tell everybody who waits for it."""

@@ -2,26 +2,28 @@
 
 import asyncio
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
 from yunmo.core.engine import Offer
 from yunmo.core.errors import EngineFailed, Unavailable, YunmoError
+from yunmo.core.tasks import Request
 from yunmo.runtime.link import WorkerSpec
 from yunmo.runtime.placement.placement import Placed
-from yunmo.serving.ending import log_tail, unless
-from yunmo.serving.guests import Carried, Guests, Wanted
+from yunmo.serving.ending import log_tail, loss_of, unless
+from yunmo.serving.guests import Carried, Guests
 from yunmo.serving.memory import Claim
 from yunmo.serving.prefixes import prefixes_of
+from yunmo.serving.replicas import Replica, Wanted, model_directory, worker_spec
 from yunmo.serving.retries import Retries
 from yunmo.serving.router import Router, Seat
 from yunmo.serving.specification import DeploymentSpec, DeploymentView, State, public_reason
+from yunmo.serving.stand_ins import StandIn, on_demand
 from yunmo.serving.views import view_of
 from yunmo.serving.world import World
 
-_MIB = 1024 * 1024
 _ATTEMPTS = 5
 _RETRY_FAILED_SECONDS = 60.0
 _ROOM_SECONDS = 10.0
@@ -30,23 +32,10 @@ _WARM_LOOK_SECONDS = 60.0
 _log = structlog.get_logger()
 
 
-@dataclass(slots=True, eq=False)
-class _Replica:
-    seat: Seat
-    placed: Placed
-    claim: Claim
-    watch: "asyncio.Task[None]"
-    offer: Offer
-
-    def serves(self, wanted: Wanted) -> bool:
-        is_it = self.seat.revision == wanted.spec.revision and self.offer.plan == wanted.offer.plan
-        return is_it and self.seat.adapters >= wanted.carried.names
-
-
 class Runner:
-    """One deployment at work. `run` is its life; everything else may be called at any time."""
+    """One deployment at work. `run` is its life; everything else may be called at any time. Its plan lacks nothing of what it `does`."""
 
-    def __init__(self, spec: DeploymentSpec, world: World) -> None:
+    def __init__(self, spec: DeploymentSpec, world: World, does: frozenset[str] = frozenset()) -> None:
         self.spec = spec
         self.ceilings = spec.ceilings()
         self.router = Router(spec.name, world.queue_limit)
@@ -57,10 +46,14 @@ class Runner:
         self.reason = ""
         self.progress = 0.0
         self.restarts = 0
+        self.takes_adapters = True
         self.guests = Guests()
+        self.stand_in = StandIn(self._begin_stand_in)
         self.last_used: float | None = None
         self._world = world
-        self._replicas: dict[Seat, _Replica] = {}
+        self._does = does
+        self._claimant = f"{spec.name} (stand-in)" if does else spec.name
+        self._replicas: dict[Seat, Replica] = {}
         self._changed = asyncio.Event()
         self.is_awake = spec.is_pinned
         self.withdrawn = ""
@@ -89,6 +82,10 @@ class Runner:
             self._set("pending", "")
             self._changed.set()
 
+    def answerer(self, request: Request) -> "Runner":
+        """Who answers the request: the stand-in, if this deployment's plan lacks what it needs."""
+        return self.stand_in.runner_for(request) or self
+
     @property
     def limited(self) -> "Runner":
         """Whose limits hold for this deployment's requests."""
@@ -96,6 +93,7 @@ class Runner:
 
     def change(self, spec: DeploymentSpec) -> None:
         """Become this from now on."""
+        self.stand_in.change(spec)
         if spec.repository != self.spec.repository:
             self.guests = Guests()
         self.spec = spec
@@ -109,6 +107,7 @@ class Runner:
 
     def withdraw(self, reason: str) -> None:
         """What the deployment serves is gone: answer nothing more until `change`."""
+        self.stand_in.withdraw(reason)
         self.withdrawn = reason
         self.is_awake = False
         self._set("failed", reason)
@@ -118,6 +117,12 @@ class Runner:
         """The best plan may be another by now."""
         self._changed.set()
 
+    def do(self, does: frozenset[str]) -> None:
+        """Have a plan that lacks none of these from now on."""
+        if does != self._does:
+            self._does = does
+            self._changed.set()
+
     def carry(self, adapter: DeploymentSpec) -> None:
         """Have this adapter beside the model: replicas that have it take over from those that do not."""
         if self.guests.add(adapter):
@@ -125,19 +130,11 @@ class Runner:
 
     async def lay_out(self, spec: DeploymentSpec, offer: Offer) -> None:
         """Put the files where this offer's workers look for them."""
-        await self._world.models.lay_out(spec, offer.files, self._directory(spec))
+        await self._world.models.lay_out(spec, offer.files, model_directory(self._world.cache, spec))
 
     def worker_spec(self, spec: DeploymentSpec, offer: Offer) -> WorkerSpec:
         """What a worker needs to run the deployment's model by this offer."""
-        return WorkerSpec(
-            name=spec.name,
-            engine=offer.engine,
-            directory=self._directory(spec),
-            derived=self._world.cache / "derived" / spec.revision / offer.engine,
-            plan=offer.plan,
-            log=self.log_path(),
-            memory_limit_bytes=2 * offer.memory_bytes + 2048 * _MIB,
-        )
+        return worker_spec(self._world.cache, self.log_path(), spec, offer)
 
     async def end(self) -> None:
         """Finish what is in work, stop every replica, and let `run` return."""
@@ -150,7 +147,7 @@ class Runner:
 
     def revisions(self) -> set[str]:
         """The revisions whose files are wanted, being loaded or in use."""
-        return {self.spec.revision, self._in_hand, *(seat.revision for seat in self._replicas)}
+        return {self.spec.revision, self._in_hand, *(seat.revision for seat in self._replicas), *self.stand_in.revisions()}
 
     def log_path(self) -> Path:
         """Where the workers' output goes."""
@@ -169,6 +166,7 @@ class Runner:
                     await unless(self._ending, self._wait())
                 self._set("draining", "")
                 await self._stop_all()
+                await self.stand_in.end()
         finally:
             self.router.fail_waiting(Unavailable(f"'{self.spec.name}' has been undeployed."))
             for replica in list(self._replicas.values()):
@@ -184,7 +182,7 @@ class Runner:
             async with asyncio.timeout(timeout):
                 await self._changed.wait()
         except TimeoutError:
-            if self._is_unused() and use.idle_seconds >= limit and not self._world.memory.keeps_warm(self.spec.name):
+            if self._is_unused() and use.idle_seconds >= limit and not self._world.memory.keeps_warm(self._claimant):
                 self.is_awake = False
 
     async def _reconcile(self) -> None:
@@ -206,8 +204,11 @@ class Runner:
         self._say("preparing", "reading the model's description", 0.0)
         description = await self._world.models.describe(spec)
         offers = self._world.offers(description, spec)
-        offer = await self._world.calibrations.settle(spec, offers)
+        offer = await self._world.calibrations.settle(spec, offers, self._may_serve)
         self.pipeline_tag = description.pipeline_tag
+        self.takes_adapters = any(each.takes_adapters for each in offers)
+        self.stand_in.settle(offer, offers)
+        self.stand_in.relieve(self.router)
         carried = await self.guests.lay_out(self._world.models, self._world.cache) if offer.takes_adapters else Carried()
         wanted = Wanted(spec, offer, carried)
         current = [seat for seat, replica in self._replicas.items() if replica.serves(wanted) and not seat.is_draining]
@@ -231,7 +232,7 @@ class Runner:
         while len(current) < spec.replicas and spec is self.spec and self.is_awake and not self._ending.is_set():
             if current and self._retries.pause_seconds:
                 return
-            claim = Claim(spec.name, size, self.router.use, self._may_be_evicted, self._evict)
+            claim = Claim(self._claimant, size, self.router.use, self._may_be_evicted, self._evict)
             if not current:
                 self._say("loading", "waiting for memory", 0.15)
                 await self._world.memory.take(claim, self._world.patience.cold_wait)
@@ -275,25 +276,20 @@ class Runner:
         offer, revision = wanted.offer, wanted.spec.revision
         seat = Seat(placed.worker, offer.plan.slots, revision, prefixes_of(offer), wanted.carried.names)
         watch = self._group.create_task(self._watch(seat))
-        self._replicas[seat] = _Replica(seat, placed, claim, watch, offer)
+        self._replicas[seat] = Replica(seat, placed, claim, watch, offer)
         self._retries.succeeded()
         _log.info("replica_ready", deployment=self.spec.name, revision=revision, pid=placed.worker.pid, adapters=len(seat.adapters))
+        self.stand_in.relieve(self.router)
         self.router.seat(seat)
         return seat
 
     async def _watch(self, seat: Seat) -> None:
         """Wait until the worker is gone or hangs, then clear up after it."""
         worker = seat.worker
-        heart = asyncio.ensure_future(worker.watch(self._world.patience.hang))
-        waits: set[asyncio.Future[str] | asyncio.Future[None]] = {worker.gone, heart}
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            heart.cancel()
+        hung = await loss_of(worker, self._world.patience.hang)
         replica = self._replicas.pop(seat, None)
         if replica is None:
             return
-        hung = not worker.gone.done()
         self.restarts += 1
         _log.warning("replica_lost", deployment=self.spec.name, pid=worker.pid, hung=hung)
         if hung:
@@ -320,11 +316,8 @@ class Runner:
             self._failed_at = time.monotonic()
             self.is_awake = False
             self._set("failed", reason)
-            self.router.fail_waiting(
-                Unavailable(
-                    f"'{self.spec.name}' cannot answer: {public_reason(error.message)}", retry_after_seconds=error.retry_after_seconds
-                )
-            )
+            public = f"'{self.spec.name}' cannot answer: {public_reason(error.message)}"
+            self.router.fail_waiting(Unavailable(public, retry_after_seconds=error.retry_after_seconds))
         else:
             self._set("loading", f"attempt {attempts} of {_ATTEMPTS} failed, the next comes in {delay:.0f} s: {reason}")
             self._retries.look_again_in(delay)
@@ -377,7 +370,7 @@ class Runner:
         if self._stopping:
             await asyncio.wait(self._stopping)
 
-    async def _stop(self, replica: _Replica) -> None:
+    async def _stop(self, replica: Replica) -> None:
         if replica.seat in self.router.seats:
             self.router.seats.remove(replica.seat)
         replica.watch.cancel()
@@ -386,8 +379,15 @@ class Runner:
 
     # ------------------------------------------------------------ small things
 
-    def _directory(self, spec: DeploymentSpec) -> Path:
-        return self._world.cache / "models" / spec.revision
+    def _may_serve(self, offer: Offer) -> bool:
+        return self._does.isdisjoint(offer.lacks) and (offer.takes_adapters or not self.guests)
+
+    def _begin_stand_in(self, does: frozenset[str]) -> "Runner | None":
+        if self._group is None:
+            return None
+        runner = Runner(on_demand(self.spec), self._world, does)
+        self._group.create_task(runner.run())
+        return runner
 
     def _say(self, state: State, step: str, share: float) -> None:
         """Report progress, unless replicas of another revision serve meanwhile."""

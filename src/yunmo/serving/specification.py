@@ -60,7 +60,8 @@ class ReplicaView(msgspec.Struct, frozen=True):
 class DeploymentView(msgspec.Struct, frozen=True, kw_only=True):
     """A deployment as people see it: what answers under the name, and whether it does.
 
-    How it is run and what it costs (the optional fields) is for its project and the operator.
+    How it is run and what it costs (the optional fields) is for its project and the operator. `stand_in` is what answers the
+    requests that need what its plan lacks, once there was one; what that one costs is not counted in the fields here.
     """
 
     name: str
@@ -84,6 +85,11 @@ class DeploymentView(msgspec.Struct, frozen=True, kw_only=True):
     created: datetime | UnsetType = UNSET
     last_used: datetime | UnsetType | None = UNSET
     restarts: int | UnsetType = UNSET
+    stand_in: "DeploymentView | UnsetType | None" = UNSET
+
+    def whole(self) -> "tuple[DeploymentView, ...]":
+        """This and its stand-in, if there is one."""
+        return (self, self.stand_in) if isinstance(self.stand_in, DeploymentView) else (self,)
 
     def for_strangers(self) -> "DeploymentView":
         """What the keys of other projects may see that may call it."""

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 def view_of(runner: "Runner", replicas: Sequence[tuple[Seat, Claim]]) -> DeploymentView:
     """The runner with its replicas and the memory that each has claimed."""
-    spec, offer = runner.spec, runner.offer
+    spec, offer, stand_in = runner.spec, runner.offer, runner.stand_in.runner
+    used = [each.last_used for each in (runner, stand_in) if each is not None and each.last_used is not None]
     return DeploymentView(
         name=spec.name,
         project=spec.project,
@@ -35,6 +36,7 @@ def view_of(runner: "Runner", replicas: Sequence[tuple[Seat, Claim]]) -> Deploym
         is_automatic=spec.is_automatic,
         limits=runner.ceilings,
         created=spec.created,
-        last_used=None if runner.last_used is None else datetime.fromtimestamp(runner.last_used, UTC),
+        last_used=datetime.fromtimestamp(max(used), UTC) if used else None,
         restarts=runner.restarts,
+        stand_in=None if stand_in is None else stand_in.view(),
     )

@@ -4,7 +4,7 @@ Requests are counted as they come. Everything else is looked up when it is asked
 """
 
 from collections import Counter as Count
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -86,16 +86,18 @@ class Moment(Collector):
         for state, count in sorted(states.items()):
             deployments.add_metric([state], count)
         yield deployments
-        yield self._gauge("replicas", "Replicas that are up.", {view.name: len(_or(view.replicas, ())) for view in self.deployments})
+        yield self._gauge("replicas", "Replicas that are up.", self._sums(lambda view: len(_or(view.replicas, ()))))
         yield self._restarts()
-        yield self._gauge(
-            "requests_waiting", "Requests that no replica has yet.", {view.name: _or(view.waiting, 0) for view in self.deployments}
-        )
-        in_work = {view.name: sum(replica.outstanding for replica in _or(view.replicas, ())) for view in self.deployments}
+        yield self._gauge("requests_waiting", "Requests that no replica has yet.", self._sums(lambda view: _or(view.waiting, 0)))
+        in_work = self._sums(lambda view: sum(replica.outstanding for replica in _or(view.replicas, ())))
         yield self._gauge("requests_in_work", "Requests that replicas work on.", in_work)
         yield GaugeMetricFamily("yunmo_model_memory_bytes", "Memory that all models together may claim.", self.memory_bytes)
         yield GaugeMetricFamily("yunmo_model_memory_claimed_bytes", "Memory that loaded models have claimed.", self.claimed_bytes)
         yield self._tokens()
+
+    def _sums(self, number: Callable[[DeploymentView], int]) -> dict[str, int]:
+        """Each deployment's number, its stand-in's counted with it."""
+        return {view.name: sum(map(number, view.whole())) for view in self.deployments}
 
     def _gauge(self, name: str, meaning: str, values: Mapping[str, int]) -> Metric:
         gauge = GaugeMetricFamily(f"yunmo_{name}", meaning, labels=["deployment"])
@@ -105,8 +107,8 @@ class Moment(Collector):
 
     def _restarts(self) -> Metric:
         restarts = CounterMetricFamily("yunmo_replica_restarts", "Replicas that died or hung and were replaced.", labels=["deployment"])
-        for view in self.deployments:
-            restarts.add_metric([view.name], _or(view.restarts, 0))
+        for name, count in self._sums(lambda view: _or(view.restarts, 0)).items():
+            restarts.add_metric([name], count)
         return restarts
 
     def _tokens(self) -> Metric:

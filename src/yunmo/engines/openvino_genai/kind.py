@@ -17,8 +17,9 @@ from yunmo.engines.openvino_genai import gguf_models
 from yunmo.engines.openvino_genai.families import Decoder, decoder_of
 
 PRECISIONS = ("int8", "fp32")
-LACKS = ("top_logprobs", "logit_bias")
-"""What OpenVINO GenAI (2026.4) has no way to do: of a token it tells its own log probability, not its alternatives'."""
+LACKS = ("top_logprobs", "logit_bias", "typical_p")
+"""What OpenVINO GenAI (2026.4) has no way to do, its sampler being closed: of a token it tells its own log probability, not its
+alternatives' (`GenerationConfig.logprobs` above 1 counts as 1), and nothing but a grammar changes what may be chosen."""
 
 SLOTS = 16
 CONTEXT_TOKENS = 4096

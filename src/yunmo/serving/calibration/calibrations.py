@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -95,16 +95,21 @@ class Calibrations:
 
     # ------------------------------------------------------------ asked by runners
 
-    async def settle(self, spec: DeploymentSpec, offers: Sequence[Offer]) -> Offer:
-        """The offer to serve with: the calibration's choice for the deployment's aim, or the safest, or what is left to fall back on."""
+    async def settle(self, spec: DeploymentSpec, offers: Sequence[Offer], may_serve: Callable[[Offer], bool] = lambda _: True) -> Offer:
+        """The offer to serve with: the calibration's choice for the deployment's aim, or the safest, or what is left to fall back on.
+
+        It is one of those that may serve, if any of them may.
+        """
         state = self._state(spec)
         rivals = _rivals(offers)
         if len(rivals) > 1:
             state.calibration = await self._store.find(spec.repository, spec.revision, self._fingerprint(rivals))
-        best = decide(state.calibration, aim_of(spec)) if state.calibration else None
-        chosen = next((offer for offer in rivals if best is not None and offer.plan == best.plan), offers[0])
-        order = (chosen, offers[0], *(offer for offer in offers if offer.is_fallback))
-        return next((offer for offer in order if offer not in state.distrusted), offers[0])
+        eligible = [offer for offer in offers if may_serve(offer)] or list(offers)
+        plans = [offer.plan for offer in eligible]
+        best = decide(state.calibration, aim_of(spec), plans) if state.calibration else None
+        chosen = next((offer for offer in eligible if best is not None and offer.plan == best.plan), eligible[0])
+        order = (chosen, eligible[0], *(offer for offer in eligible if offer.is_fallback))
+        return next((offer for offer in order if offer not in state.distrusted), eligible[0])
 
     def distrust(self, spec: DeploymentSpec, offer: Offer) -> None:
         """This offer's worker did not come up here: serve with the safest until the server starts again."""

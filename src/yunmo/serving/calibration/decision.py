@@ -1,5 +1,7 @@
 """Which plan a calibration speaks for: the fastest for the aim among those that are faithful enough. No clock, no chance."""
 
+from collections.abc import Collection
+
 from yunmo.core.engine import Plan
 from yunmo.serving.calibration.report import Aim, Calibration, Drift, Trial
 
@@ -7,12 +9,16 @@ _TIE = 0.05
 """Plans this close in pace are equally fast: machines are noisier than that, and fidelity and memory are not."""
 
 
-def decide(calibration: Calibration, aim: Aim) -> Trial | None:
-    """The trial to serve with; None if no plan could be measured.
+def decide(calibration: Calibration, aim: Aim, among: Collection[Plan] | None = None) -> Trial | None:
+    """The trial to serve with, of these plans or of all; None if none of them could be measured.
 
     Among the plans within 5 % of the fastest, the most faithful wins, then the smallest, then the one that was offered first.
     """
-    fit = [trial for trial in calibration.trials if trial.verdict == "fit" and trial.pace is not None]
+    fit = [
+        trial
+        for trial in calibration.trials
+        if trial.verdict == "fit" and trial.pace is not None and (among is None or trial.plan in among)
+    ]
     if not fit:
         return None
     fastest = max(_speed(trial, aim) for trial in fit)
