@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -103,6 +104,24 @@ async def tokens_of(engine, request):
     finally:
         engine._running.submit = submit
     return found
+
+
+async def test_what_a_model_thinks_is_told_apart_from_its_answer(qwen, tmp_path):
+    thinking = shutil.copytree(qwen, tmp_path / "thinking")
+    (thinking / "chat_template.jinja").write_text(
+        "{{ messages[0].content }}{# </think> #}{% if add_generation_prompt %} <think>\n{% endif %}"
+    )
+    loaded = kind.load(thinking, tmp_path / "derived", plan(), silent)
+    try:
+        chat = Chat(messages=user("hello"), sampling=GREEDY)
+        (thought,) = (await answer(loaded, chat))[0].choices
+        said = await text(loaded, Generate(prompt="hello <think>\n", sampling=GREEDY))
+        assert (thought.text, thought.reasoning) == ("", said.strip())
+        (form,) = (await answer(loaded, msgspec.structs.replace(chat, output_format=OutputFormat("json"))))[0].choices
+        assert form.text.startswith("{")
+        assert not form.reasoning
+    finally:
+        await loaded.close()
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -9,9 +9,11 @@ from tokenizers import Tokenizer
 
 from yunmo.core.errors import InvalidRequest, Unsupported
 from yunmo.core.tasks import Generate, Tool
+from yunmo.engines.chats import thoughts
 from yunmo.engines.chats.templates import Renderer
 from yunmo.engines.chats.tools import BEGIN
 
+_TOKENS_OF_MARK = 16
 _SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
@@ -38,6 +40,12 @@ class Text:
     def writes_calls(self) -> bool:
         """Whether the template teaches the model to write calls of tools in the form that is read here."""
         return self._renderer is not None and BEGIN in self._renderer.template and self._renderer.knows_tools()
+
+    def thought_at(self, prompt: Sequence[int]) -> thoughts.Begin | None:
+        """Where thoughts may begin in what follows the prompt; None if the template knows none."""
+        if self._renderer is None or thoughts.BEGIN not in self._renderer.template or thoughts.END not in self._renderer.template:
+            return None
+        return "thought" if self.spelled(prompt[-_TOKENS_OF_MARK:]).rstrip().endswith(thoughts.BEGIN) else "start"
 
     def chat_ids(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Tool] = ()) -> list[int]:
         """The tokens of a conversation. Raises InvalidRequest for one that the template refuses."""

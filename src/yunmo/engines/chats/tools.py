@@ -53,7 +53,7 @@ class CallReader:
         text = "".join(each for each in pieces if isinstance(each, str))
         calls = tuple(each for each in pieces if isinstance(each, ToolCallDelta))
         reason = "tool_calls" if delta.finish_reason == "stop" and self._calls else delta.finish_reason
-        if text or calls or reason or delta.logprobs:
+        if text or calls or reason or delta.logprobs or delta.reasoning:
             yield msgspec.structs.replace(delta, text=text, tool_calls=calls, finish_reason=reason)
 
     def _read(self, text: str) -> Iterator[str | ToolCallDelta]:
