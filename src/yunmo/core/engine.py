@@ -82,6 +82,20 @@ class ModelDescription:
         return any(path.endswith(suffix) for path in self.files)
 
 
+class Draft(msgspec.Struct, frozen=True):
+    """A small model that proposes tokens for another one to try, and how it is run.
+
+    A worker finds it laid out in `directory`, and in `derived` what was made of it.
+    """
+
+    repository: str
+    revision: str
+    plan: Plan
+    files: tuple[str, ...] = ()
+    directory: str = ""
+    derived: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """An engine's proposal for a model.
@@ -94,7 +108,8 @@ class Offer:
     `lacks` names what other engines do of these tasks and this one refuses, as `needs.needs_of` calls it: such an offer is only
     taken where another one answers the requests that need it, the deployment does without, or asks for the engine. `keeps_prompts` says that what the engine has read
     of a prompt spares another one with the same beginning the work: requests then go where their beginning was read.
-    `takes_adapters` says that the kind is an AdaptedKind for this model.
+    `takes_adapters` says that the kind is an AdaptedKind for this model, `takes_drafts` that it is a DraftedKind; `draft` is the
+    one that the plan's option of that name is about.
     """
 
     engine: str
@@ -110,6 +125,8 @@ class Offer:
     lacks: tuple[str, ...] = ()
     keeps_prompts: bool = False
     takes_adapters: bool = False
+    takes_drafts: bool = False
+    draft: Draft | None = None
 
 
 Progress = Callable[[str, float], None]
@@ -213,6 +230,17 @@ class AdaptedKind(Protocol):
 
     def load_adapted(self, directory: Path, derived: Path, plan: Plan, progress: Progress, adapters: Sequence[Adapter]) -> Engine:
         """Load the model with adapters beside it. One that cannot be used fails its own requests, never the others'."""
+        ...
+
+
+@runtime_checkable
+class DraftedKind(Protocol):
+    """A kind that also runs a model with a draft: its answers are the model's own, and come sooner where the draft guesses well."""
+
+    def load_drafted(
+        self, directory: Path, derived: Path, plan: Plan, progress: Progress, draft: Draft, adapters: Sequence[Adapter]
+    ) -> Engine:
+        """Load the model with its draft, and with adapters if there are any. Raises InvalidRequest for a draft of other tokens."""
         ...
 
 

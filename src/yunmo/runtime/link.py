@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from yunmo.core.engine import Adapter, Plan
+from yunmo.core.engine import Adapter, Draft, Plan
 from yunmo.core.errors import EngineFailed, YunmoError, error_of
 from yunmo.core.tasks import Output, Request
 from yunmo.core.usage import Usage
@@ -41,6 +41,7 @@ class WorkerSpec:
     log: Path
     memory_limit_bytes: int | None = None
     adapters: tuple[Adapter, ...] = ()
+    draft: Draft | None = None
 
 
 class Receiver(Protocol):
@@ -79,7 +80,7 @@ class Worker:
 
     async def load(self, spec: WorkerSpec) -> None:
         """Have the model loaded. Raises the worker's own error, or EngineFailed when it died."""
-        self.wire.send(Load(PROTOCOL, spec.engine, str(spec.directory), str(spec.derived), spec.plan, spec.adapters))
+        self.wire.send(Load(PROTOCOL, spec.engine, str(spec.directory), str(spec.derived), spec.plan, spec.adapters, spec.draft))
         either: set[asyncio.Future[None] | asyncio.Future[str]] = {self._ready, self.gone}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not self._ready.done():

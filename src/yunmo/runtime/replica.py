@@ -11,7 +11,7 @@ import structlog
 
 import yunmo
 from yunmo.core import plugins
-from yunmo.core.engine import AdaptedKind, BatchEngine, Engine
+from yunmo.core.engine import AdaptedKind, BatchEngine, DraftedKind, Engine
 from yunmo.core.errors import EngineFailed, Unavailable, Unsupported, YunmoError
 from yunmo.core.tasks import Chat, Generate, Request, task_name
 from yunmo.core.usage import Usage
@@ -104,6 +104,10 @@ class Replica:
     def _loaded(self, load: Load) -> Engine | BatchEngine:
         kind = plugins.engines()[load.engine]
         directory, derived = Path(load.directory), Path(load.derived)
+        if load.draft is not None:
+            if not isinstance(kind, DraftedKind):
+                raise Unsupported(f"The engine {load.engine} takes no drafts.")
+            return kind.load_drafted(directory, derived, load.plan, self._progress, load.draft, load.adapters)
         if not load.adapters:
             return kind.load(directory, derived, load.plan, self._progress)
         if not isinstance(kind, AdaptedKind):

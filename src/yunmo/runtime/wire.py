@@ -10,7 +10,7 @@ from typing import cast
 
 import msgspec
 
-from yunmo.core.engine import Adapter, Plan
+from yunmo.core.engine import Adapter, Draft, Plan
 from yunmo.core.tasks import AnyOutput, AnyRequest
 from yunmo.core.usage import Usage
 
@@ -32,6 +32,7 @@ class Load(_Message, frozen=True, tag=1):
     derived: str
     plan: Plan
     adapters: tuple[Adapter, ...] = ()
+    draft: Draft | None = None
 
 
 class Submit(_Message, frozen=True, tag=2):

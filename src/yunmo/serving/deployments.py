@@ -7,13 +7,14 @@ from typing import Any
 
 import structlog
 
-from yunmo.core.engine import ModelDescription, Offer
+from yunmo.core.engine import Offer
 from yunmo.core.errors import Conflict, InvalidRequest, ModelNotFound, NotFound, RepositoryNotFound, RevisionNotFound, YunmoError
 from yunmo.core.identity import Principal
 from yunmo.hub.models import Models as HubModels
 from yunmo.hub.models import RevisionRef
 from yunmo.serving.adapters import BASE, AdapterRunner, find_base, is_adapter, with_base
 from yunmo.serving.calibration.report import CalibrationView
+from yunmo.serving.drafts import offers_of, pinned
 from yunmo.serving.ending import log_end
 from yunmo.serving.following import automatic, followed, kept
 from yunmo.serving.laid_out import LaidOut
@@ -135,8 +136,8 @@ class Deployments:
             raise InvalidRequest(f"'{name}' is an adapter and runs by its base's plan. Calibrate its base, {runner.spec.options[BASE]}.")
         if aim is not None and aim != runner.spec.options.get(AIM):
             await self.change(principal, name, {"options": {**runner.spec.options, AIM: aim}})
-        description = await self._world.models.describe(runner.spec)
-        self._world.calibrations.want(runner, description, self._world.offers(description, runner.spec), seconds)
+        description, offers = await offers_of(self._world, runner.spec)
+        self._world.calibrations.want(runner, description, offers, seconds)
         return self._world.calibrations.view(runner.spec)
 
     # ------------------------------------------------------------ what inference asks
@@ -204,7 +205,7 @@ class Deployments:
         """Find out what the runner's model can do, without loading it. Raises the reason why it cannot be served."""
         if isinstance(runner, AdapterRunner):
             runner = runner.base or runner
-        self._check_fit(replace(runner.spec, replicas=1), await self._world.models.describe(runner.spec))
+        await self._check_fit(replace(runner.spec, replicas=1))
         self._prefill(runner)
 
     # ------------------------------------------------------------ its life
@@ -331,10 +332,10 @@ class Deployments:
 
     async def _fitting(self, spec: DeploymentSpec) -> DeploymentSpec:
         """The deployment as it can be served, an adapter's with its base. Raises the reason why it cannot."""
-        description = await self._world.models.describe(spec)
-        if is_adapter(description):
+        if is_adapter(description := await self._world.models.describe(spec)):
             return with_base(spec, description)
-        self._check_fit(spec, description)
+        spec = await pinned(self._world.models, spec)
+        await self._check_fit(spec)
         return spec
 
     async def _base_of(self, spec: DeploymentSpec) -> Runner | None:
@@ -347,8 +348,8 @@ class Deployments:
             await self.look_at(base)
         return base
 
-    def _check_fit(self, spec: DeploymentSpec, description: ModelDescription) -> None:
-        offer = self._world.offers(description, spec)[0]
+    async def _check_fit(self, spec: DeploymentSpec) -> None:
+        description, (offer, *_) = await offers_of(self._world, spec)
         self._world.memory.check(spec.name, offer.memory_bytes, spec.replicas)
         self._offers[(spec.repository, spec.revision)] = (description.pipeline_tag, offer)
 

@@ -18,6 +18,9 @@ WITHOUT = "without"
 
 No engine sees it."""
 
+DRAFT = "draft"
+"""The option that names a model whose tokens are tried; engines are told of it by their offer's `draft`."""
+
 _FILE = "file"
 """The option that names one of several models in a repository; its engine sees it too."""
 
@@ -115,7 +118,7 @@ def _why_not(model: ModelDescription, made: Sequence[Offer]) -> YunmoError:
 def apply_options(plan: Plan, options: dict[str, object]) -> Plan:
     """The plan with a deployment's options: the plan's own fields, anything else goes to the engine."""
     fields = {name: value for name, value in options.items() if name in _PLAN_FIELDS and name not in {"engine", "options"}}
-    extra = {name: value for name, value in options.items() if name not in _PLAN_FIELDS and name not in {AIM, WITHOUT}}
+    extra = {name: value for name, value in options.items() if name not in _PLAN_FIELDS and name not in {AIM, WITHOUT, DRAFT}}
     given = options.get("options", {})
     if not isinstance(given, dict):
         raise InvalidRequest("'options' within the options must be an object: the engine's own options by name.", param="options")

@@ -1,8 +1,10 @@
 """One replica of a deployment: what it is to be, where its worker finds things, and what it is once it is up."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import msgspec
 
 from yunmo.core.engine import Offer
 from yunmo.runtime.link import WorkerSpec
@@ -11,6 +13,7 @@ from yunmo.serving.guests import Carried
 from yunmo.serving.memory import Claim
 from yunmo.serving.router import Seat
 from yunmo.serving.specification import DeploymentSpec
+from yunmo.serving.world import Models
 
 _SPARE_BYTES = 2 << 30
 """What a worker may take beyond twice its offer's memory before it is ended."""
@@ -45,19 +48,27 @@ class Replica:
         return is_it and self.seat.adapters >= wanted.carried.names
 
 
-def model_directory(cache: Path, spec: DeploymentSpec) -> Path:
-    """Where the model's files are laid out."""
-    return cache / "models" / spec.revision
+async def lay_out(models: Models, cache: Path, spec: DeploymentSpec, offer: Offer) -> None:
+    """Put the model's files, and its draft's, where workers look for them."""
+    await models.lay_out(spec, offer.files, cache / "models" / spec.revision)
+    if offer.draft is not None:
+        draft = replace(spec, repository=offer.draft.repository, revision=offer.draft.revision, branch=None, options={})
+        await models.lay_out(draft, offer.draft.files, cache / "models" / offer.draft.revision)
 
 
 def worker_spec(cache: Path, log: Path, spec: DeploymentSpec, offer: Offer) -> WorkerSpec:
     """What a worker needs to run the deployment's model by this offer."""
+    draft = offer.draft
+    if draft is not None:
+        derived = cache / "derived" / draft.revision / offer.engine
+        draft = msgspec.structs.replace(draft, directory=str(cache / "models" / draft.revision), derived=str(derived))
     return WorkerSpec(
         name=spec.name,
         engine=offer.engine,
-        directory=model_directory(cache, spec),
+        directory=cache / "models" / spec.revision,
         derived=cache / "derived" / spec.revision / offer.engine,
         plan=offer.plan,
         log=log,
         memory_limit_bytes=2 * offer.memory_bytes + _SPARE_BYTES,
+        draft=draft,
     )

@@ -12,11 +12,12 @@ from yunmo.core.errors import EngineFailed, Unavailable, YunmoError
 from yunmo.core.tasks import Request
 from yunmo.runtime.link import WorkerSpec
 from yunmo.runtime.placement.placement import Placed
+from yunmo.serving.drafts import offers_of, revisions_of
 from yunmo.serving.ending import log_tail, loss_of, unless
 from yunmo.serving.guests import Carried, Guests
 from yunmo.serving.memory import Claim
 from yunmo.serving.prefixes import prefixes_of
-from yunmo.serving.replicas import Replica, Wanted, model_directory, worker_spec
+from yunmo.serving.replicas import Replica, Wanted, lay_out, worker_spec
 from yunmo.serving.retries import Retries
 from yunmo.serving.router import Router, Seat
 from yunmo.serving.specification import DeploymentSpec, DeploymentView, State, public_reason
@@ -130,7 +131,7 @@ class Runner:
 
     async def lay_out(self, spec: DeploymentSpec, offer: Offer) -> None:
         """Put the files where this offer's workers look for them."""
-        await self._world.models.lay_out(spec, offer.files, model_directory(self._world.cache, spec))
+        await lay_out(self._world.models, self._world.cache, spec, offer)
 
     def worker_spec(self, spec: DeploymentSpec, offer: Offer) -> WorkerSpec:
         """What a worker needs to run the deployment's model by this offer."""
@@ -147,7 +148,7 @@ class Runner:
 
     def revisions(self) -> set[str]:
         """The revisions whose files are wanted, being loaded or in use."""
-        return {self.spec.revision, self._in_hand, *(seat.revision for seat in self._replicas), *self.stand_in.revisions()}
+        return {self._in_hand}.union(revisions_of(self.spec), self.stand_in.revisions(), (seat.revision for seat in self._replicas))
 
     def log_path(self) -> Path:
         """Where the workers' output goes."""
@@ -202,8 +203,7 @@ class Runner:
         spec = self.spec
         self._in_hand = spec.revision
         self._say("preparing", "reading the model's description", 0.0)
-        description = await self._world.models.describe(spec)
-        offers = self._world.offers(description, spec)
+        description, offers = await offers_of(self._world, spec)
         offer = await self._world.calibrations.settle(spec, offers, self._may_serve)
         self.pipeline_tag = description.pipeline_tag
         self.takes_adapters = any(each.takes_adapters for each in offers)

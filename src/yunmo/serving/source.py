@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from yunmo.core.engine import ModelDescription
@@ -36,6 +37,14 @@ class HubSource:
         paths = files or tuple((await self._models.describe(ref)).files)
         await self._models.lay_out(ref, paths, directory)
         await asyncio.to_thread(os.utime, directory)  # in use: not to be swept
+
+    async def draft(self, spec: DeploymentSpec, name: str) -> DeploymentSpec:
+        """The model of this name (`ns/name`, `ns/name@commit`) as the deployment's draft. Raises what its project's reader would be told."""
+        repository, _, revision = name.partition("@")
+        reader = SYSTEM if spec.project == SYSTEM.project else Principal(spec.project, SYSTEM.key_id, frozenset({"read", "infer"}))
+        ref = await self._models.find(reader, repository, revision or "main")
+        self.refs[(ref.repository, ref.commit)] = ref
+        return replace(spec, repository=ref.repository, revision=ref.commit, branch=None, options={})
 
     async def _ref(self, spec: DeploymentSpec) -> RevisionRef:
         key = (spec.repository, spec.revision)

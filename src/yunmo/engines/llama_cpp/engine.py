@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from yunmo.core.engine import Adapter, Plan, Progress, read_options
+from yunmo.core.engine import Adapter, Draft, Plan, Progress, read_options
 from yunmo.core.errors import EngineFailed, InvalidRequest, Unavailable, Unsupported, YunmoError
 from yunmo.core.tasks import Chat, Embed, Generate, Output, Request, TextDelta, Vectors, task_name
 from yunmo.core.tool_calls import Rewriting
@@ -20,6 +20,7 @@ from yunmo.engines.llama_cpp.answers import Answer
 from yunmo.engines.llama_cpp.constraints import Constraints
 from yunmo.engines.llama_cpp.converted import chat_template
 from yunmo.engines.llama_cpp.derive import NO_ADAPTERS, Adapters, derive, derive_adapters
+from yunmo.engines.llama_cpp.drafts import derive_draft
 from yunmo.engines.llama_cpp.options import CONTEXT_TOKENS, LlamaCppOptions
 from yunmo.engines.llama_cpp.requests import Body, chat_body, generate_body, with_seed, with_tools_written_out
 from yunmo.engines.llama_cpp.server import Server
@@ -45,20 +46,29 @@ class LlamaCppEngine:
         self._closed = False
 
     @classmethod
-    def load(cls, directory: Path, derived: Path, plan: Plan, progress: Progress, adapters: Sequence[Adapter] = ()) -> "LlamaCppEngine":
+    def load(
+        cls,
+        directory: Path,
+        derived: Path,
+        plan: Plan,
+        progress: Progress,
+        adapters: Sequence[Adapter] = (),
+        draft: Draft | None = None,
+    ) -> "LlamaCppEngine":
         """Load the plan's file, made first if need be; without a chat template of its own a converted model only generates."""
         options = read_options(plan, LlamaCppOptions)
         progress("loading", 0.0)
         file, facts = derive(directory, derived, plan, progress)
         made = derive_adapters(adapters, file, derived, progress) if adapters else NO_ADAPTERS
+        proposing = derive_draft(draft, file, progress) if draft is not None else None
         composes = facts is not None and facts.normalizes
         try:
-            server = Server(file, plan, composes=composes, adapters=made.files)
+            server = Server(file, plan, composes=composes, adapters=made.files, draft=proposing)
         except EngineFailed as error:
             if not made.files:
                 raise
             made = made.without(error.message)
-            server = Server(file, plan, composes=composes)
+            server = Server(file, plan, composes=composes, draft=proposing)
         progress("loading", 1.0)
         if options.embedding:
             return cls(server, plan, ("embed",))

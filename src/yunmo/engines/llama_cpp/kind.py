@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from yunmo.core.engine import Adapter, Engine, Hardware, ModelDescription, Offer, Plan, Progress, check_precision, read_options
+from yunmo.core.engine import Adapter, Draft, Engine, Hardware, ModelDescription, Offer, Plan, Progress, check_precision, read_options
 from yunmo.engines.llama_cpp.converted import FLOATS, QUANTISED
 from yunmo.engines.llama_cpp.families import decoder_of
 from yunmo.engines.llama_cpp.files import ChosenGguf, choose_gguf, quantisation, whole_models
@@ -82,6 +82,14 @@ class LlamaCppKind:
 
         return LlamaCppEngine.load(directory, derived, plan, progress, adapters)
 
+    def load_drafted(
+        self, directory: Path, derived: Path, plan: Plan, progress: Progress, draft: Draft, adapters: Sequence[Adapter]
+    ) -> Engine:
+        """Load the plan's GGUF file with the draft's."""
+        from yunmo.engines.llama_cpp.engine import LlamaCppEngine
+
+        return LlamaCppEngine.load(directory, derived, plan, progress, adapters, draft)
+
 
 kind = LlamaCppKind()
 
@@ -109,6 +117,7 @@ def _offer_gguf(model: ModelDescription, chosen: ChosenGguf, hardware: Hardware)
         problem=_RERANKER_PROBLEM if pooling == _RERANK_POOLING else None,
         keeps_prompts=not embeds,
         takes_adapters=not embeds,
+        takes_drafts=not embeds and find_spec("gguf") is not None,
     )
     own = chosen.quantisation or _FILE_TYPES.get(metadata_value(model.gguf, "file_type"), "")
     if embeds or own not in _BITS:
@@ -151,6 +160,7 @@ def _offer_converted(model: ModelDescription, hardware: Hardware) -> Offer | Non
         missing=_missing("xllamacpp", "gguf", "tokenizers"),
         keeps_prompts=True,
         takes_adapters=True,
+        takes_drafts=True,
     )
     return replace(offer, alternatives=tuple(_alternatives(offer, metadata, sizes, hardware)))
 

@@ -38,7 +38,16 @@ class Server:
     computes attention in 32 bits. Of `adapters` each call says which one it is for, see `selected`.
     """
 
-    def __init__(self, model: Path, plan: Plan, *, composes: bool = False, is_exact: bool = False, adapters: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        model: Path,
+        plan: Plan,
+        *,
+        composes: bool = False,
+        is_exact: bool = False,
+        adapters: Sequence[Path] = (),
+        draft: Path | None = None,
+    ) -> None:
         xllamacpp = _library()
         # llama.cpp's server insists on listening: on a Unix socket that only this user can reach, and with a key.
         self._room = tempfile.TemporaryDirectory(prefix="yunmo-llama-")
@@ -49,6 +58,8 @@ class Server:
         params = _parameters(xllamacpp, model, plan)
         if adapters:
             _adapt(xllamacpp, params, adapters)
+        if draft is not None:
+            _draft(xllamacpp, params.speculative, draft, plan.threads)
         if is_exact:
             params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
             params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
@@ -157,6 +168,14 @@ def _adapt(xllamacpp: Any, params: Any, adapters: Sequence[Path]) -> None:
     params.cache_ram_mib = 0
     params.cache_idle_slots = False
     params.n_ctx_checkpoints = 0
+
+
+def _draft(xllamacpp: Any, speculative: Any, draft: Path, threads: int) -> None:
+    """Have the draft propose the next tokens, a few at a time."""
+    speculative.types = [xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_DRAFT_SIMPLE]
+    speculative.draft.mparams.path = str(draft)
+    speculative.draft.cpuparams.n_threads = threads
+    speculative.draft.cpuparams_batch.n_threads = threads
 
 
 def _speculate(xllamacpp: Any, speculative: Any) -> None:
