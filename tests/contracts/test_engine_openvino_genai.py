@@ -106,6 +106,17 @@ async def tokens_of(engine, request):
     return found
 
 
+def test_openvino_computes_rotations_whole(qwen, engine):
+    import openvino as ov
+    from openvino._offline_transformations import paged_attention_transformation
+
+    model = ov.Core().read_model(engine._running._graph / "openvino_model.xml")
+    paged_attention_transformation(model)
+    kinds = [each.get_rt_info()["layerType"].astype(str) for each in ov.Core().compile_model(model, "CPU").get_runtime_model().get_ops()]
+    layers = json.loads((qwen / "config.json").read_text())["num_hidden_layers"]
+    assert kinds.count("RoPE") == 2 * layers  # in pieces they are a third of all steps
+
+
 async def test_what_a_model_thinks_is_told_apart_from_its_answer(qwen, tmp_path):
     thinking = shutil.copytree(qwen, tmp_path / "thinking")
     (thinking / "chat_template.jinja").write_text(

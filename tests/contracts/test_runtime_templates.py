@@ -312,7 +312,7 @@ def test_a_killed_server_takes_template_and_workers_with_it(tmp_path, is_templat
     assert alive == []
 
 
-@pytest.mark.parametrize("engine", ["llama_cpp", "onnx", "transformers", "whisper"])
+@pytest.mark.parametrize("engine", ["llama_cpp", "onnx", "openvino_genai", "transformers", "whisper"])
 async def test_the_libraries_of_every_built_in_engine_can_be_forked(engine, tmp_path):
     libraries = libraries_of(engines()[engine])
     assert libraries

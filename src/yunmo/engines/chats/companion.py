@@ -16,7 +16,7 @@ _PIECE = 1 << 16
 
 
 class Companion:
-    """Such a process; it begins with the first question and again after it died. Safe for several threads."""
+    """Such a process; it begins with the first question, or before, and again after it died. Safe for several threads."""
 
     def __init__(self, arguments: Sequence[str], first: Mapping[str, Any] | None, start_seconds: float, seconds: float) -> None:
         """Python's `arguments`; what it is told `first`, whose answer may take `start_seconds`."""
@@ -26,6 +26,13 @@ class Companion:
         self._seconds = seconds
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_new = False
+
+    def begin(self) -> None:
+        """Start the process and do not wait for it: it is ready sooner when it is asked."""
+        with self._lock:
+            if self._process is None:
+                self._process = self._started()
 
     def ask(self, question: Mapping[str, Any]) -> dict[str, Any] | None:
         """The answer; None if the process died of the question, or had to be ended because it took too long."""
@@ -46,6 +53,8 @@ class Companion:
         if self._process is None or self._process.poll() is not None:
             self._stop()
             self._process = self._started()
+        if self._is_new:
+            self._is_new = False
             if self._first is None:
                 seconds += self._start_seconds
             elif "error" in (refused := _answered(self._process, self._first, self._start_seconds)):
@@ -55,7 +64,8 @@ class Companion:
     def _started(self) -> subprocess.Popen[bytes]:
         # an environment of its own: nothing secret is in it
         kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "TZ") if name in os.environ}
-        kept["PYTHONPATH"] = str(_SOURCE)
+        kept |= {"PYTHONPATH": str(_SOURCE), "CI": "true"}  # for OpenVINO, which then reports to nobody
+        self._is_new = True
         return subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=kept, cwd="/")  # noqa: S603 - our own programs
 
     def _stop(self) -> None:

@@ -48,6 +48,10 @@ class Renderer:
                 self._knows_tools = False
         return self._knows_tools
 
+    def begin(self) -> None:
+        """Start the process, which the first rendering would wait for."""
+        self._program.begin()
+
     def close(self) -> None:
         """End the process."""
         self._program.close()

@@ -32,6 +32,11 @@ class Text:
         template = _template(directory, settings)
         self._renderer = Renderer(template, special) if template else None
 
+    def begin(self) -> None:
+        """Start the renderer's process, which the first conversation would wait for."""
+        if self._renderer is not None:
+            self._renderer.begin()
+
     @property
     def chats(self) -> bool:
         """Whether the model has a template for conversations."""

@@ -12,7 +12,7 @@ from yunmo.engines.openvino_genai import trials, vocabulary
 from yunmo.engines.openvino_genai.network import network
 from yunmo.engines.openvino_genai.sources import Source
 
-_FORMAT = 2
+_FORMAT = 3
 """Raised when graphs of an older version must be drawn again."""
 
 _NAME = "openvino_model.xml"

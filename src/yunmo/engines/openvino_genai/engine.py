@@ -27,6 +27,7 @@ class OpenVinoGenAiEngine(ChatEngine):
         text = Text(read.texts, read.decoder.vocabulary)
         graph = derive(read, derived, plan.precision or "int8", text.ends, progress)
         progress("loading", 0.9)
+        text.begin()
         running = Running(graph, plan, context_tokens)
         progress("loading", 1.0)
         return cls(running, text, trials_beside(graph, text.ends), context_tokens)

@@ -53,6 +53,7 @@ class OpenVinoGenAiKind:
     """The kind of engine that is registered as `openvino_genai`."""
 
     name = "openvino_genai"
+    libraries = ("openvino_genai", "tokenizers", "yunmo.engines.openvino_genai.engine")
 
     def offer(self, model: ModelDescription, hardware: Hardware) -> Offer | None:
         """Offer generation for a decoder that is known exactly, and chat if it has a template; nothing for other models."""

@@ -133,7 +133,7 @@ class _Drawing:
         half = self._decoder.head_size // 2
         first = ops.slice(states, _indices([0]), _indices([half]), _indices([1]), _indices([3]))
         second = ops.slice(states, _indices([half]), _indices([2 * half]), _indices([1]), _indices([3]))
-        turned = ops.concat([ops.multiply(second, ops.constant(-1.0, np.float32)), first], 3)
+        turned = ops.concat([ops.multiply(second, ops.constant(-1.0, np.float32)), first], -1)  # with 3, OpenVINO does not see a rotation
         return ops.add(ops.multiply(states, self._cos), ops.multiply(turned, self._sin))
 
     def _causal(self) -> Any:

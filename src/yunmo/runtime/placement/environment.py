@@ -12,6 +12,7 @@ _QUIET = {
     "DISABLE_SAFETENSORS_CONVERSION": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime 1.29 and later report to Microsoft unless told not to, with a thread and a database
+    "CI": "true",  # OpenVINO reports its import to Google, with a thread, unless it takes itself for a continuous integration's
     "TOKENIZERS_PARALLELISM": "false",
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait by spinning take the cores from other replicas
     "OPENBLAS_NUM_THREADS": "1",  # numpy's own threads: started when it is imported, beside the threads of the plan
