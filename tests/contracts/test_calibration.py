@@ -30,6 +30,7 @@ async def test_a_quicker_plan_is_found_and_a_broken_one_is_only_noted(tmp_path):
     assert found.trials[3].pace.per_second > 2 * found.trials[0].pace.per_second
     assert found.trials[3].drift.agreement == 1.0
     assert found.is_complete
+    assert [trial.working_bytes > 0 for trial in found.trials] == [True, False, False, True]
     assert [share for _, share in told] == sorted(share for _, share in told)
 
 
@@ -60,6 +61,13 @@ async def test_a_deployment_with_one_plan_has_nothing_to_calibrate(tmp_path):
         with pytest.raises(InvalidRequest, match="nothing to calibrate"):
             await cloud.deployments.calibrate(admin, "echo", None, None)
         assert cloud.deployments.calibration(admin, "echo").state == "none"
+
+
+async def test_memory_is_measured_after_the_work_and_not_only_after_loading(tmp_path):
+    small, large = [await _calibrate(tmp_path, [REFERENCE, {"memory_bytes": size}]) for size in (0, 80 * MIB)]
+    assert large.trials[1].working_bytes - small.trials[1].working_bytes == pytest.approx(80 * MIB, rel=0.1)
+    assert {trial.predicted_bytes for trial in large.trials} == {64 * MIB}
+    assert all(trial.working_bytes >= trial.resident_bytes > 0 for trial in large.trials)
 
 
 async def _calibrate(tmp_path, options, *, seconds=30, memory=None, tell=lambda _step, _share: None):

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,6 +58,8 @@ def deploy(  # noqa: PLR0913 (each parameter is an option of the command)
         text = say("deployed", name=view["name"], engine=view["engine"], tasks=", ".join(view["tasks"]), url=session.url)
     else:
         text = say("deploying", name=view["name"])
+    if view.get("predicted_bytes"):
+        text += "\n" + say("memory", predicted=size_text(view["predicted_bytes"]), resident=size_text(_resident(view)))
     session.output.result(view, text)
 
 
@@ -82,7 +85,8 @@ def ps(session: Session) -> None:
         "ENGINE": _engines,
         "TASKS": lambda row: ", ".join(row["tasks"]),
         "REPLICAS": lambda row: _replicas(row) if "replicas" in row else "",
-        "MEMORY": lambda row: size_text(sum(each["memory_bytes"] for each in _whole(row))) if "memory_bytes" in row else "",
+        "PREDICTED": lambda row: _size(each.get("predicted_bytes") or 0 for each in _whole(row)),
+        "RESIDENT": lambda row: _size(_resident(each) for each in _whole(row)),
         "REASON": lambda row: row["reason"],
     }
     session.output.table(listed, columns, listed)
@@ -151,7 +155,8 @@ def _show_calibration(session: Session, view: dict[str, Any]) -> None:
         "P50 ALONE": lambda row: f"{row['pace']['p50_ms']:,.1f} ms" if row["pace"] else "",
         "AGREEMENT": lambda row: f"{row['drift']['agreement']:.2%}" if row["drift"] else "",
         "ERROR": lambda row: f"{row['drift']['error']:.4f}" if row["drift"] else "",
-        "MEMORY": lambda row: size_text(row["resident_bytes"]) if row["resident_bytes"] else "",
+        "PREDICTED": lambda row: size_text(row["predicted_bytes"]) if row["predicted_bytes"] else "",
+        "RESIDENT": lambda row: size_text(row["working_bytes"] or row["resident_bytes"]) if row["resident_bytes"] else "",
         "VERDICT": lambda row: row["verdict"] + (f": {row['reason']}" if row["reason"] else ""),
     }
     session.output.table(view, columns, trials)
@@ -171,6 +176,16 @@ def _whole(row: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _engines(row: dict[str, Any]) -> str:
     return " + ".join(each["engine"] for each in _whole(row) if each["engine"])
+
+
+def _resident(row: dict[str, Any]) -> int:
+    return sum(replica["resident_bytes"] for replica in row.get("replicas", ()))
+
+
+def _size(sizes: Iterable[int]) -> str:
+    """The sum for people; nothing for nothing."""
+    total = sum(sizes)
+    return size_text(total) if total else ""
 
 
 def _replicas(row: dict[str, Any]) -> str:

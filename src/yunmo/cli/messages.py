@@ -30,6 +30,10 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "{name} 已就绪：{engine}，{tasks}。调用地址：{url}/models/{name}",
     ),
     "deploying": ("{name} is being deployed. 'yunmo ps' shows how far it is.", "正在部署 {name}。用 “yunmo ps” 查看进度。"),
+    "memory": (
+        "Memory of all its replicas: {predicted} predicted at work, {resident} resident now.",
+        "所有副本的内存：预计工作时占用 {predicted}，当前实际占用 {resident}。",
+    ),
     "deploy_failed": ("{name} cannot be served: {reason}", "{name} 无法提供服务：{reason}"),
     "deploy_slow": (
         "{name} was not ready within {seconds:.0f} s (it is {state}: {reason}). It goes on; 'yunmo ps' shows how far it is.",

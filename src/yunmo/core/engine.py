@@ -6,7 +6,7 @@ makes an offer; in the worker it loads the model. Only `load` may import a model
 
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeVar, runtime_checkable
 
@@ -102,7 +102,8 @@ class Offer:
 
     The highest `preference` wins (dedicated engines 50 and up, the general one 10). `missing` names what must be
     installed first; `problem` says why a model that this engine knows cannot be run at all ("convert it: …").
-    `files` are the paths to lay out before loading (empty means all of them). `memory_bytes` is one replica's.
+    `files` are the paths to lay out before loading (empty means all of them). `memory_bytes` is what one replica may grow to
+    when all its caches are full, and is claimed for it; `resident_bytes` is what it holds at ordinary work, where that is less.
     `alternatives` are other ways in which this engine could run the model; calibration may find one of them faster.
     `is_fallback` marks the general engine's behind a dedicated one's: it serves if that one's does not come up.
     `lacks` names what other engines do of these tasks and this one refuses, as `needs.needs_of` calls it: such an offer is only
@@ -127,6 +128,17 @@ class Offer:
     takes_adapters: bool = False
     takes_drafts: bool = False
     draft: Draft | None = None
+    resident_bytes: int | None = None
+
+    @property
+    def predicted_bytes(self) -> int:
+        """The resident memory that is foretold of one replica at ordinary work."""
+        return self.memory_bytes if self.resident_bytes is None else self.resident_bytes
+
+    def measured(self, resident_bytes: int) -> "Offer":
+        """The same with a measured replica in the estimate's place; what caches may still grow by stays claimed."""
+        growth = max(0, self.memory_bytes - self.predicted_bytes)
+        return replace(self, resident_bytes=resident_bytes, memory_bytes=resident_bytes + growth)
 
 
 Progress = Callable[[str, float], None]
@@ -214,6 +226,15 @@ class EngineKind(Protocol):
 
     def load(self, directory: Path, derived: Path, plan: Plan, progress: Progress) -> Engine | BatchEngine:
         """Load the model laid out in `directory` (read-only). `derived` keeps what was made of it (exports) between starts."""
+        ...
+
+
+@runtime_checkable
+class SizedKind(Protocol):
+    """A kind that knows what each plan takes, also one that a deployment's options have changed."""
+
+    def sized(self, offer: Offer, model: ModelDescription) -> Offer:
+        """The offer with the memory that its plan takes with this model."""
         ...
 
 

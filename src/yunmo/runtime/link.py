@@ -103,15 +103,19 @@ class Worker:
 
     async def watch(self, hang_seconds: float) -> None:
         """Ask for a sign of life for ever; returns when none came for `hang_seconds`."""
-        while True:
-            self._pong.clear()
-            self.wire.send(Ping())
-            try:
-                async with asyncio.timeout(hang_seconds):
-                    await self._pong.wait()
-            except TimeoutError:
-                return
+        while await self.look(hang_seconds):  # noqa: ASYNC110 - a heartbeat
             await asyncio.sleep(hang_seconds / 4)
+
+    async def look(self, seconds: float) -> bool:
+        """Ask for a sign of life, which brings `resident_bytes` up to date; whether it came in time."""
+        self._pong.clear()
+        self.wire.send(Ping())
+        try:
+            async with asyncio.timeout(seconds):
+                await self._pong.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def close(self) -> None:
         """Close the wire; the worker ends by itself."""

@@ -16,7 +16,7 @@ from yunmo.serving.names import owner
 from yunmo.serving.router import Flight, Router, Sink
 from yunmo.serving.runner import Runner
 from yunmo.serving.source import SYSTEM
-from yunmo.serving.specification import DeploymentSpec, public_reason
+from yunmo.serving.specification import DeploymentSpec, DeploymentView, public_reason
 from yunmo.serving.world import World
 
 BASE = "base"
@@ -96,6 +96,10 @@ class AdapterRunner(Runner):
         self._on = ""
         self._way = _Way(spec, world.queue_limit)
         self.router = self._way
+
+    def view(self) -> DeploymentView:
+        """What people are shown; its memory is foretold as its base's."""
+        return msgspec.structs.replace(super().view(), predicted_bytes=0)
 
     @property
     def is_attached(self) -> bool:

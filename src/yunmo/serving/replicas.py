@@ -31,6 +31,12 @@ class Wanted:
     def memory_bytes(self) -> int:
         return self.offer.memory_bytes + self.carried.memory_bytes
 
+    @property
+    def foretold(self) -> Offer:
+        """The offer with the adapters' memory in its own."""
+        more = self.carried.memory_bytes
+        return replace(self.offer, memory_bytes=self.memory_bytes, resident_bytes=self.offer.predicted_bytes + more)
+
 
 @dataclass(slots=True, eq=False)
 class Replica:

@@ -66,8 +66,6 @@ class Runner:
         self._stopping: set[asyncio.Task[None]] = set()
         self.ended = asyncio.Event()
 
-    # ------------------------------------------------------------ asked from outside
-
     def wake(self) -> None:
         """A request is there: load the model if it is not loaded. Raises Unavailable when loading has failed."""
         self.last_used = time.time()
@@ -154,8 +152,6 @@ class Runner:
         """Where the workers' output goes."""
         return self._world.logs / f"{self.spec.name.replace('/', '--')}.log"
 
-    # ------------------------------------------------------------ its life
-
     async def run(self) -> None:
         """Reconcile whenever something changes, until `end`."""
         try:
@@ -211,6 +207,7 @@ class Runner:
         self.stand_in.relieve(self.router)
         carried = await self.guests.lay_out(self._world.models, self._world.cache) if offer.takes_adapters else Carried()
         wanted = Wanted(spec, offer, carried)
+        self._foretell(wanted.foretold)
         current = [seat for seat, replica in self._replicas.items() if replica.serves(wanted) and not seat.is_draining]
         if len(current) < spec.replicas:
             self._world.memory.check(spec.name, wanted.memory_bytes)
@@ -268,7 +265,7 @@ class Runner:
                 await placed.stop(1)
             await self._world.memory.release(claim)
             raise
-        self.offer = replace(wanted.offer, tasks=placed.worker.tasks)
+        self.offer = replace(wanted.foretold, tasks=placed.worker.tasks)
         return self._admit(placed, claim, wanted)
 
     def _admit(self, placed: Placed, claim: Claim, wanted: Wanted) -> Seat:
@@ -334,8 +331,6 @@ class Runner:
             what += f" (tried again in {delay:.0f} s)"
         self._set("ready", f"{what}: {reason}")
 
-    # ------------------------------------------------------------ going down
-
     def _is_unused(self) -> bool:
         return self.router.in_flight == 0 and self.router.waiting == 0
 
@@ -377,8 +372,6 @@ class Runner:
         await replica.placed.stop(5)
         await self._world.memory.release(replica.claim)
 
-    # ------------------------------------------------------------ small things
-
     def _may_serve(self, offer: Offer) -> bool:
         return self._does.isdisjoint(offer.lacks) and (offer.takes_adapters or not self.guests)
 
@@ -388,6 +381,13 @@ class Runner:
         runner = Runner(on_demand(self.spec), self._world, does)
         self._group.create_task(runner.run())
         return runner
+
+    def _foretell(self, offer: Offer) -> None:
+        """Tell what is known by now of the plan that serves; of the one to come where none does."""
+        if not self._replicas:
+            self.offer = offer
+        elif self.offer is not None and self.offer.plan == offer.plan:
+            self.offer = replace(offer, tasks=self.offer.tasks)
 
     def _say(self, state: State, step: str, share: float) -> None:
         """Report progress, unless replicas of another revision serve meanwhile."""

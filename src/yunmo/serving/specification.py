@@ -60,8 +60,9 @@ class ReplicaView(msgspec.Struct, frozen=True):
 class DeploymentView(msgspec.Struct, frozen=True, kw_only=True):
     """A deployment as people see it: what answers under the name, and whether it does.
 
-    How it is run and what it costs (the optional fields) is for its project and the operator. `stand_in` is what answers the
-    requests that need what its plan lacks, once there was one; what that one costs is not counted in the fields here.
+    How it is run and what it costs (the optional fields) is for its project and the operator. `predicted_bytes` is the memory
+    that all wanted replicas hold at ordinary work, known before they are loaded; `memory_bytes` is claimed for those that are.
+    `stand_in` is what answers the requests that need what its plan lacks, once there was one; what that one costs is not counted in the fields here.
     """
 
     name: str
@@ -77,6 +78,7 @@ class DeploymentView(msgspec.Struct, frozen=True, kw_only=True):
     plan: Plan | UnsetType | None = UNSET
     replicas_wanted: int | UnsetType = UNSET
     replicas: tuple[ReplicaView, ...] | UnsetType = UNSET
+    predicted_bytes: int | UnsetType = UNSET
     memory_bytes: int | UnsetType = UNSET
     waiting: int | UnsetType = UNSET
     is_pinned: bool | UnsetType = UNSET

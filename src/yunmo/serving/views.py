@@ -30,6 +30,7 @@ def view_of(runner: "Runner", replicas: Sequence[tuple[Seat, Claim]]) -> Deploym
         plan=offer.plan if offer else None,
         replicas_wanted=spec.replicas,
         replicas=tuple(ReplicaView(seat.worker.pid, seat.revision, len(seat.flights), seat.worker.resident_bytes) for seat, _ in replicas),
+        predicted_bytes=spec.replicas * offer.predicted_bytes if offer else 0,
         memory_bytes=sum(claim.size for _, claim in replicas),
         waiting=runner.router.waiting,
         is_pinned=spec.is_pinned,

@@ -91,6 +91,10 @@ class Moment(Collector):
         yield self._gauge("requests_waiting", "Requests that no replica has yet.", self._sums(lambda view: _or(view.waiting, 0)))
         in_work = self._sums(lambda view: sum(replica.outstanding for replica in _or(view.replicas, ())))
         yield self._gauge("requests_in_work", "Requests that replicas work on.", in_work)
+        resident = {view.name: sum(replica.resident_bytes for replica in _or(view.replicas, ())) for view in self.deployments}
+        yield self._gauge("resident_bytes", "Memory that replicas hold, pages that they share counted for each.", resident)
+        predicted = {view.name: _or(view.predicted_bytes, 0) for view in self.deployments}
+        yield self._gauge("predicted_bytes", "Memory that all wanted replicas are foretold to hold at ordinary work.", predicted)
         yield GaugeMetricFamily("yunmo_model_memory_bytes", "Memory that all models together may claim.", self.memory_bytes)
         yield GaugeMetricFamily("yunmo_model_memory_claimed_bytes", "Memory that loaded models have claimed.", self.claimed_bytes)
         yield self._tokens()

@@ -10,12 +10,12 @@ from typing import Protocol
 import psutil
 import structlog
 
-from yunmo.core.engine import Hardware, ModelDescription, Offer
+from yunmo.core.engine import Hardware, ModelDescription, Offer, Plan
 from yunmo.core.errors import InvalidRequest, YunmoError
 from yunmo.runtime.link import WorkerSpec
 from yunmo.runtime.placement.placement import Placement
 from yunmo.serving.calibration.calibrator import Subject, calibrate, can_be_calibrated
-from yunmo.serving.calibration.decision import decide
+from yunmo.serving.calibration.decision import decide, trial_of
 from yunmo.serving.calibration.report import AIMS, Aim, Calibration, CalibrationView
 from yunmo.serving.hardware import fingerprint
 from yunmo.serving.memory import MemoryBudget
@@ -71,7 +71,7 @@ class _State:
     calibration: Calibration | None = None
     wish: _Wish | None = None
     problem: str = ""
-    distrusted: list[Offer] = field(default_factory=list)
+    distrusted: list[Plan] = field(default_factory=list)
 
 
 class Calibrations:
@@ -98,7 +98,7 @@ class Calibrations:
     async def settle(self, spec: DeploymentSpec, offers: Sequence[Offer], may_serve: Callable[[Offer], bool] = lambda _: True) -> Offer:
         """The offer to serve with: the calibration's choice for the deployment's aim, or the safest, or what is left to fall back on.
 
-        It is one of those that may serve, if any of them may.
+        It is one of those that may serve, if any of them may. Its memory is what the calibration measured of the plan at work, if it did.
         """
         state = self._state(spec)
         rivals = _rivals(offers)
@@ -109,17 +109,19 @@ class Calibrations:
         best = decide(state.calibration, aim_of(spec), plans) if state.calibration else None
         chosen = next((offer for offer in eligible if best is not None and offer.plan == best.plan), eligible[0])
         order = (chosen, eligible[0], *(offer for offer in eligible if offer.is_fallback))
-        return next((offer for offer in order if offer not in state.distrusted), eligible[0])
+        settled = next((offer for offer in order if offer.plan not in state.distrusted), eligible[0])
+        trial = trial_of(state.calibration, settled.plan) if state.calibration else None
+        return settled.measured(trial.working_bytes) if trial and trial.working_bytes else settled
 
     def distrust(self, spec: DeploymentSpec, offer: Offer) -> None:
         """This offer's worker did not come up here: serve with the safest until the server starts again."""
-        self._state(spec).distrusted.append(offer)
+        self._state(spec).distrusted.append(offer.plan)
 
     def is_up(self, runner: Calibrated, description: ModelDescription, offers: Sequence[Offer]) -> None:
         """Have the runner's model calibrated if it never was."""
         state = self._state(runner.spec)
         rivals = _rivals(offers)
-        is_known = state.calibration is not None or state.wish is not None or bool(state.problem) or rivals[0] in state.distrusted
+        is_known = state.calibration is not None or state.wish is not None or bool(state.problem) or rivals[0].plan in state.distrusted
         if self._habits.is_automatic and not is_known and can_be_calibrated(rivals, description):
             self._enqueue(_Wish(runner, runner.spec, description, rivals, self._habits.limit_seconds, is_asked_for=False))
 

@@ -31,6 +31,7 @@ _SHARE_TO_LOAD = 0.7
 _LONGEST_MEASURE_SECONDS = 2.0
 _SHORTEST_MEASURE_SECONDS = 0.2
 _ALONE_SHARE = 0.4
+_LOOK_SECONDS = 5.0
 _log = structlog.get_logger()
 
 Tell = Callable[[str, float], None]
@@ -58,6 +59,8 @@ class _Tried:
     verdict: Verdict = "untried"
     reason: str = ""
     load_seconds: float = 0.0
+    resident_bytes: int = 0
+    working_bytes: int = 0
     answers: list[Output] = field(default_factory=list)
     drift: Drift | None = None
     speeds: list[float] = field(default_factory=list)
@@ -72,7 +75,9 @@ class _Tried:
             verdict=self.verdict,
             reason=self.reason,
             memory_bytes=self.offer.memory_bytes,
-            resident_bytes=self.worker.resident_bytes if self.worker else 0,
+            predicted_bytes=self.offer.predicted_bytes,
+            resident_bytes=self.resident_bytes,
+            working_bytes=self.working_bytes,
             load_seconds=round(self.load_seconds, 2),
             pace=pace,
             drift=self.drift,
@@ -128,7 +133,7 @@ async def _compare(  # noqa: PLR0913 - one step of one procedure
     try:
         async with asyncio.timeout(seconds):
             worker = await stack.enter_async_context(_worker(subject, each.offer, placement, memory))
-            each.load_seconds = time.monotonic() - began
+            each.load_seconds, each.resident_bytes = time.monotonic() - began, worker.resident_bytes
             each.answers = await answers(worker, requests, each.offer.plan.slots)
     except TimeoutError:
         each.reason = f"it was not loaded and compared within {seconds:.0f} s; calibrate again with more time"
@@ -178,6 +183,8 @@ async def _measure(tried: list[_Tried], requests: list[Request], ends: float, te
                 each.times.append(await milliseconds_alone(each.worker, requests, _ALONE_SHARE * seconds))
                 speed = await per_second(each.worker, requests, each.offer.plan.slots, (1 - _ALONE_SHARE) * seconds)
                 each.speeds.append(speed)
+                if await each.worker.look(_LOOK_SECONDS):
+                    each.working_bytes = max(each.working_bytes, each.worker.resident_bytes)
             except YunmoError as error:
                 each.verdict, each.reason = "failed", error.message
 

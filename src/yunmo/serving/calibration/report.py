@@ -34,13 +34,19 @@ class Pace(msgspec.Struct, frozen=True):
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
-    """One plan that was tried, or why it was not. The first of a calibration is the reference."""
+    """One plan that was tried, or why it was not. The first of a calibration is the reference.
+
+    Memory in bytes: what is claimed, what the engine foretold, what was resident after loading, and after all its work here
+    (0 where no work was measured).
+    """
 
     plan: Plan
     verdict: Verdict
     reason: str = ""
     memory_bytes: int = 0
+    predicted_bytes: int = 0
     resident_bytes: int = 0
+    working_bytes: int = 0
     load_seconds: float = 0.0
     pace: Pace | None = None
     drift: Drift | None = None
