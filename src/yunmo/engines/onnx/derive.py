@@ -1,20 +1,27 @@
-"""What is made of a model, once and in a child process, and kept in the derived directory: its fp32 graph, and int8 ones of that."""
+"""What is made of a model, once and in a child process, and kept in the derived directory: its fp32 graph, int8 ones of that, packed ones."""
 
 import shutil
 import tempfile
 from pathlib import Path
 
+import structlog
+
 from yunmo.core.engine import Plan, Progress
-from yunmo.core.errors import EngineFailed, InvalidRequest, Unavailable
+from yunmo.core.errors import EngineFailed, InvalidRequest, Unavailable, YunmoError
 from yunmo.engines import making
-from yunmo.engines.onnx.exported import GRAPH, GRAPH_INT8, Exported, read_exported
+from yunmo.engines.onnx.exported import GRAPH, GRAPH_INT8, PACKED, Exported, read_exported
+from yunmo.engines.onnx.pack import PACKED_FOLDER, folder_of
 
 _EXPORTED_AFTER = 0.6
 _LOADED_AFTER = 0.9
+_WORTH_PACKING_BYTES = 16 << 20
+_log = structlog.get_logger()
 
 
 def derive(directory: Path, derived: Path, plan: Plan, progress: Progress) -> tuple[Path, Exported]:
     """The folder with the graph that the plan needs, and its facts. Every plan of a model shares the one fp32 export.
+
+    ONNX Runtime's graph is there in its packed form as well (`loadable`).
 
     Raises InvalidRequest, with what is wrong with the repository, if it cannot be exported.
     """
@@ -31,6 +38,36 @@ def derive(directory: Path, derived: Path, plan: Plan, progress: Progress) -> tu
     form, weights = plan.format or "onnx", str(plan.options.get("weights", "s8"))
     folder = derived / f"{head}-int8-{form}-{weights}"
     return folder, _made(folder, GRAPH_INT8, ("quantize", str(full)), (form, weights), making.within(progress, until, _LOADED_AFTER))
+
+
+def loadable(folder: Path, plan: Plan, progress: Progress) -> Path:
+    """The graph in the folder as the plan's runtime loads it best: packed for ONNX Runtime, unless it is small or cannot be."""
+    graph = folder / (GRAPH_INT8 if plan.precision == "int8" else GRAPH)
+    packed = folder_of(graph)
+    size = sum(each.stat().st_size for each in folder.glob(f"{graph.name}*"))
+    if plan.format == "openvino" or size < _WORTH_PACKING_BYTES:
+        return graph
+    with making.alone(folder):
+        if not (packed / PACKED).is_file():
+            try:
+                _pack(graph, packed, progress)
+            except (YunmoError, OSError) as error:  # it answers as well without, and takes more memory
+                _log.warning("graph_not_packed", graph=str(graph), reason=str(error))
+                return graph
+    return packed / PACKED
+
+
+def _pack(graph: Path, folder: Path, progress: Progress) -> None:
+    unfinished = Path(tempfile.mkdtemp(prefix=making.MAKING, dir=graph.parent))
+    try:
+        problem = making.run("yunmo.engines.onnx.pack", (str(graph), str(unfinished)), progress, name="packing")
+        if problem:
+            raise EngineFailed(problem)
+        for old in graph.parent.glob(f"{PACKED_FOLDER}*"):
+            shutil.rmtree(old, ignore_errors=True)
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _made(folder: Path, graph: str, source: tuple[str, str], more: tuple[str, ...], progress: Progress) -> Exported:

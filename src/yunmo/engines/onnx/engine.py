@@ -12,7 +12,7 @@ from yunmo.engines.onnx.embed import embed
 from yunmo.engines.onnx.encode import Tokens
 from yunmo.engines.onnx.encoder import Encoder
 from yunmo.engines.onnx.entities import classify_tokens
-from yunmo.engines.onnx.exported import GRAPH, GRAPH_INT8, TOKENIZER, Exported
+from yunmo.engines.onnx.exported import TOKENIZER, Exported
 from yunmo.engines.onnx.fill_mask import fill_mask
 from yunmo.engines.onnx.network import load_network
 from yunmo.engines.onnx.pooling import Pooling, read_pooling
@@ -53,9 +53,8 @@ class OnnxEngine:
             return error
 
 
-def load_engine(directory: Path, derived: Path, facts: Exported, plan: Plan) -> OnnxEngine:
-    """Load what was exported to `derived` of the repository in `directory`."""
-    graph = derived / (GRAPH_INT8 if plan.precision == "int8" else GRAPH)
+def load_engine(directory: Path, derived: Path, graph: Path, facts: Exported, plan: Plan) -> OnnxEngine:
+    """Load the graph that was made, with what lies in `derived` beside it, of the repository in `directory`."""
     encoder = Encoder(Tokens(derived / TOKENIZER, facts.tokenizer), load_network(graph, plan), facts)
     return OnnxEngine(encoder, read_pooling(directory) if facts.head == "embed" else Pooling())
 

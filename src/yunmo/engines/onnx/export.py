@@ -9,6 +9,7 @@ The graph takes no attention mask: texts are never padded, so there is nothing t
 
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,6 +18,7 @@ import msgspec
 from yunmo.core.errors import EngineFailed, InvalidRequest
 from yunmo.engines.onnx.exported import FACTS, FORMAT, GRAPH, READY_GRAPH, TOKENIZER, Exported, Head, TokenizerFacts, output_names
 from yunmo.engines.onnx.families import has_shifted_positions
+from yunmo.engines.onnx.graphs import read_graph, write_graph
 from yunmo.engines.onnx.network import Floats, OnnxNetwork
 from yunmo.engines.telling import run_program, say
 
@@ -67,7 +69,9 @@ def _export_weights(directory: Path, graph: Path, head: Head, tokenizer: Any) ->
     facts = _facts(head, model.config, tokenizer)
     with torch.no_grad():
         say("exporting to ONNX", 0.3)
-        _trace(model, facts, graph)
+        with tempfile.TemporaryDirectory(dir=graph.parent) as folder:
+            _trace(model, facts, Path(folder) / GRAPH)
+            write_graph(read_graph(Path(folder) / GRAPH), graph)
         say("comparing with the reference", 0.6)
         return _verified(model, facts, graph)
 

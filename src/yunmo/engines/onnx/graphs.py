@@ -1,9 +1,9 @@
-"""ONNX files read and written, with weights beside them where one protobuf file cannot hold them."""
+"""ONNX files read and written, with their weights in a file beside them, which runtimes map instead of copying it."""
 
 from pathlib import Path
 from typing import Any
 
-_LARGEST_FILE = 1_900_000_000
+_FEWEST_BYTES = 1 << 20
 
 
 def read_graph(path: Path) -> Any:
@@ -17,8 +17,8 @@ def read_graph(path: Path) -> Any:
 
 
 def write_graph(model: Any, path: Path) -> None:
-    """Write the model; over 2 GB, its weights go to a file of the same name with `_data`."""
+    """Write the model; unless they are few, its weights go to a file of the same name with `_data`."""
     import onnx
 
-    is_large = sum(len(each.raw_data) for each in model.graph.initializer) > _LARGEST_FILE
-    onnx.save(model, str(path), save_as_external_data=is_large, location=f"{path.name}_data")
+    has_many = sum(len(each.raw_data) for each in model.graph.initializer) > _FEWEST_BYTES
+    onnx.save(model, str(path), save_as_external_data=has_many, location=f"{path.name}_data")

@@ -11,9 +11,10 @@ import msgspec
 from yunmo.core.conversion import conversion_of
 from yunmo.core.engine import BatchEngine, Hardware, ModelDescription, Offer, Plan, Progress, check_precision, read_options
 from yunmo.core.errors import InvalidRequest
+from yunmo.engines.making import within
 from yunmo.engines.onnx.exported import READY_GRAPH, Head
 from yunmo.engines.onnx.families import SENTENCE_MODULES, head_of, module_names
-from yunmo.engines.onnx.memory import memory_bytes
+from yunmo.engines.onnx.memory import memory_bytes, resident_bytes
 
 _PREFERENCE = 60
 _LIBRARIES = ("onnxruntime", "tokenizers", "torch", "transformers", "onnx")
@@ -53,19 +54,18 @@ class OnnxKind:
             engine=self.name,
             tasks=_tasks(model, head),
             plan=_plan(head, ("onnx", "fp32"), cores, 1),
-            memory_bytes=memory_bytes(model, "onnx", "fp32", cores),
+            memory_bytes=0,
             preference=_PREFERENCE,
             files=_files(model, weights),
             missing=_missing(),
             problem=None if weights or ready else conversion_of(model),
         )
-        others = _others(head, hardware)
-        return replace(
-            safest,
-            alternatives=tuple(
-                replace(safest, plan=plan, memory_bytes=memory_bytes(model, plan.format, plan.precision, plan.streams)) for plan in others
-            ),
-        )
+        others = tuple(self.sized(replace(safest, plan=plan), model) for plan in _others(head, hardware))
+        return replace(self.sized(safest, model), alternatives=others)
+
+    def sized(self, offer: Offer, model: ModelDescription) -> Offer:
+        """The offer with the memory that its plan takes."""
+        return replace(offer, memory_bytes=memory_bytes(model, offer.plan), resident_bytes=resident_bytes(model, offer.plan))
 
     def check(self, plan: Plan) -> None:
         """Refuse unknown options, runtimes and precisions."""
@@ -78,13 +78,14 @@ class OnnxKind:
 
     def load(self, directory: Path, derived: Path, plan: Plan, progress: Progress) -> BatchEngine:
         """Load the model, after exporting it if `derived` does not have it yet in this precision."""
-        from yunmo.engines.onnx.derive import derive
+        from yunmo.engines.onnx.derive import derive, loadable
         from yunmo.engines.onnx.engine import load_engine
 
         self.check(plan)
         folder, facts = derive(directory, derived, plan, progress)
-        progress("loading", 0.9)
-        engine = load_engine(directory, folder, facts, plan)
+        graph = loadable(folder, plan, within(progress, 0.9, 0.95))
+        progress("loading", 0.95)
+        engine = load_engine(directory, folder, graph, facts, plan)
         progress("loading", 1.0)
         return engine
 
