@@ -24,6 +24,7 @@ BENCHMARKS = {
     "embeddings_http": ("embeddings_http",),
     "encoder_fidelity": ("encoder_fidelity",),
     "translation_inprocess": ("translation_inprocess",),
+    "memory": ("memory",),
 }
 """The program of each result, and its options."""
 

@@ -222,6 +222,15 @@ def test_the_general_engine_is_what_is_fallen_back_on():
     assert [each.engine for each in offers(pushed(), MACHINE, kinds, {"engine": "transformers"})] == ["transformers"]
 
 
+def test_a_deployments_options_change_what_memory_is_foretold():
+    kinds = {"llama_cpp": kind}
+    sizes = [offers(pushed(), MACHINE, kinds, options)[0] for options in ({}, {"slots": 1}, {"precision": "Q8_0"}, {"prompt_cache_mib": 0})]
+    usual, narrow, small, forgetful = sizes
+    assert narrow.predicted_bytes < usual.predicted_bytes
+    assert small.predicted_bytes < usual.predicted_bytes
+    assert (usual.memory_bytes - forgetful.memory_bytes, usual.predicted_bytes) == (256 << 20, forgetful.predicted_bytes)
+
+
 def test_shards_are_taken_if_all_are_there():
     index = {"documents": {"model.safetensors.index.json": {"weight_map": {"x": "model-1.safetensors", "y": "model-2.safetensors"}}}}
     files = {"config.json": 1, "tokenizer.json": 1, "model.safetensors.index.json": 1, "model-1.safetensors": 9, "model-2.safetensors": 9}

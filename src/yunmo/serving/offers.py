@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 
 import msgspec
 
-from yunmo.core.engine import EngineKind, Hardware, ModelDescription, Offer, Plan
+from yunmo.core.engine import EngineKind, Hardware, ModelDescription, Offer, Plan, SizedKind
 from yunmo.core.errors import InvalidRequest, Unavailable, Unsupported, YunmoError
 from yunmo.core.tasks import TASKS
 
@@ -58,7 +58,9 @@ def offers(
     rivals = [offer for offer in usable if offer is best or (offer.preference >= _DEDICATED and offer.tasks[0] == best.tasks[0])]
     every = [each for offer in rivals for each in (offer, *offer.alternatives)]
     every += [dataclasses.replace(offer, is_fallback=True) for offer in usable if offer not in rivals and offer.tasks[0] == best.tasks[0]]
-    with_options = [offer for each in every if (offer := _with_options(each, kinds[each.engine], options, is_first=each is every[0]))]
+    with_options = [
+        offer for each in every if (offer := _with_options(each, kinds[each.engine], model, options, is_first=each is every[0]))
+    ]
     whole = [offer for offer in with_options if offer is with_options[0] or _is_made_up_for(offer, with_options, forgone)]
     return [offer for index, offer in enumerate(whole) if all(offer.plan != earlier.plan for earlier in whole[:index])]
 
@@ -77,8 +79,8 @@ def wanted_file(options: dict[str, object]) -> str | None:
     return wanted
 
 
-def _with_options(offer: Offer, kind: EngineKind, options: dict[str, object], *, is_first: bool) -> Offer | None:
-    """The offer with the deployment's options; None for another engine's, or another way, that cannot have them."""
+def _with_options(offer: Offer, kind: EngineKind, model: ModelDescription, options: dict[str, object], *, is_first: bool) -> Offer | None:
+    """The offer with the deployment's options and the memory that they make of it; None for another engine's, or another way, that cannot have them."""
     try:
         changed = _with_plan(offer, apply_options(offer.plan, options))
         kind.check(changed.plan)
@@ -86,7 +88,7 @@ def _with_options(offer: Offer, kind: EngineKind, options: dict[str, object], *,
         if is_first:
             raise
         return None
-    return changed
+    return kind.sized(changed, model) if isinstance(kind, SizedKind) and changed.plan != offer.plan else changed
 
 
 def _is_made_up_for(offer: Offer, others: Sequence[Offer], forgone: AbstractSet[str]) -> bool:

@@ -18,7 +18,7 @@ from yunmo.core.errors import InvalidRequest
 from yunmo.core.rewriting import text_tasks
 from yunmo.engines.ctranslate2.converted import PRECISIONS
 from yunmo.engines.ctranslate2.families import family_of
-from yunmo.engines.ctranslate2.memory import memory_bytes
+from yunmo.engines.ctranslate2.memory import memory_bytes, resident_bytes
 
 _PREFERENCE = 60
 _LIBRARIES = ("ctranslate2", "torch", "transformers")
@@ -58,16 +58,19 @@ class Ctranslate2Kind:
             engine=self.name,
             tasks=tasks,
             plan=_plan("fp32", 1, cores, _BATCH, tasks),
-            memory_bytes=memory_bytes(model, weights, "fp32", _BATCH),
+            memory_bytes=0,
             preference=_PREFERENCE,
             files=_files(model, weights),
             missing=_missing(),
         )
-        others = (
-            replace(safest, plan=plan, memory_bytes=memory_bytes(model, weights, plan.precision, plan.streams * plan.batch_items))
-            for plan in _others(cores, tasks)
-        )
-        return replace(safest, alternatives=tuple(others))
+        others = (self.sized(replace(safest, plan=plan), model) for plan in _others(cores, tasks))
+        return replace(self.sized(safest, model), alternatives=tuple(others))
+
+    def sized(self, offer: Offer, model: ModelDescription) -> Offer:
+        """The offer with the memory that its plan takes."""
+        weights = _weights(model)
+        claimed = memory_bytes(model, weights, offer.plan)
+        return replace(offer, memory_bytes=claimed, resident_bytes=resident_bytes(model, weights, offer.plan))
 
     def check(self, plan: Plan) -> None:
         """Refuse unknown options, tasks and precisions."""

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from yunmo.core.engine import ModelDescription
+from yunmo.core.engine import ModelDescription, Plan
 
 _MIB = 1 << 20
-# measured: a process that has torch, transformers and CTranslate2 imported and a tiny model loaded holds 275 MB
 _OVERHEAD_BYTES = 350 * _MIB
+# Fitted to a Marian model, 512 wide, at work (`bench/memory.py`): Python with the libraries and the tokenizer, and one stream's work.
+_LIBRARY_BYTES = 212 * _MIB
+_STREAM_BYTES_PER_WIDTH = 200 << 10
 _VOCABULARY_SHARE = 8
 """A fast tokenizer in memory, for each byte of its file."""
 _EIGHT_BIT_SHARE = 0.27
@@ -18,19 +20,33 @@ _TYPICAL_TOKENS = 128
 _FLOAT_BYTES = 4
 
 
-def memory_bytes(model: ModelDescription, weights: tuple[str, ...], precision: str, texts: int) -> int:
-    """The estimate for a plan that works on so many texts at a time, over all its streams."""
+def memory_bytes(model: ModelDescription, weights: tuple[str, ...], plan: Plan) -> int:
+    """What a replica may grow to: long texts with five beams each in all its streams."""
+    texts = plan.streams * plan.batch_items
+    return _OVERHEAD_BYTES + _kept_bytes(model, weights, plan.precision) + texts * _text_bytes(model.config)
+
+
+def resident_bytes(model: ModelDescription, weights: tuple[str, ...], plan: Plan) -> int:
+    """What a replica holds at work on texts of usual lengths."""
+    work = plan.streams * _width(model.config) * _STREAM_BYTES_PER_WIDTH
+    return _LIBRARY_BYTES + _kept_bytes(model, weights, plan.precision) + work
+
+
+def _kept_bytes(model: ModelDescription, weights: tuple[str, ...], precision: str) -> int:
     config = model.config
     stored = sum(model.files[path] for path in weights)
     full = stored * 2 if (config.get("dtype") or config.get("torch_dtype")) in _HALF_TYPES else stored
-    kept = full if precision == "fp32" else int(_EIGHT_BIT_SHARE * full)
-    vocabulary = _VOCABULARY_SHARE * model.files.get("tokenizer.json", 0)
-    return _OVERHEAD_BYTES + kept + vocabulary + texts * _text_bytes(config)
+    kept = full if precision in {"", "fp32"} else int(_EIGHT_BIT_SHARE * full)
+    return kept + _VOCABULARY_SHARE * model.files.get("tokenizer.json", 0)
+
+
+def _width(config: Mapping[str, Any]) -> int:
+    return int(config.get("d_model") or 512)
 
 
 def _text_bytes(config: Mapping[str, Any]) -> int:
     """The caches of one text's beams, for itself and for what was read, and the scores of its next token."""
-    width = int(config.get("d_model") or 512)
+    width = _width(config)
     layers = int(config.get("decoder_layers") or config.get("num_decoder_layers") or config.get("num_layers") or 6)
     caches = layers * width * 2 * (_BEAMS * _TYPICAL_TOKENS + _TYPICAL_TOKENS)
     scores = 2 * _BEAMS * int(config.get("vocab_size") or 32_000)

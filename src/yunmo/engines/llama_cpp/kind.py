@@ -14,10 +14,10 @@ from typing import Any
 
 from yunmo.core.engine import Adapter, Draft, Engine, Hardware, ModelDescription, Offer, Plan, Progress, check_precision, read_options
 from yunmo.engines.llama_cpp.converted import FLOATS, QUANTISED
-from yunmo.engines.llama_cpp.families import decoder_of
+from yunmo.engines.llama_cpp.families import Decoder, decoder_of
 from yunmo.engines.llama_cpp.files import ChosenGguf, choose_gguf, quantisation, whole_models
-from yunmo.engines.llama_cpp.memory import fit, memory_bytes, metadata_value
-from yunmo.engines.llama_cpp.options import LlamaCppOptions
+from yunmo.engines.llama_cpp.memory import fit, memory_bytes, metadata_value, resident_bytes
+from yunmo.engines.llama_cpp.options import CONTEXT_TOKENS, PROMPT_CACHE_MIB, LlamaCppOptions
 
 _PREFERENCE = 70
 _CONVERTED_PREFERENCE = 60
@@ -63,6 +63,14 @@ class LlamaCppKind:
         if chosen is None and model.file is not None:
             return _offer_nothing(model, model.file)
         return _offer_converted(model, hardware) if chosen is None else _offer_gguf(model, chosen, hardware)
+
+    def sized(self, offer: Offer, model: ModelDescription) -> Offer:
+        """The offer with the memory that its plan takes."""
+        plan = offer.plan
+        gguf, file_bytes = _file_of(model, plan.precision)
+        sizes = (gguf, file_bytes, plan.slots, plan.context_tokens or CONTEXT_TOKENS)
+        cached_mib = int(plan.options.get("prompt_cache_mib", PROMPT_CACHE_MIB))
+        return replace(offer, memory_bytes=memory_bytes(*sizes, cached_mib), resident_bytes=resident_bytes(*sizes))
 
     def check(self, plan: Plan) -> None:
         """Refuse unknown and impossible options and precisions."""
@@ -110,7 +118,7 @@ def _offer_gguf(model: ModelDescription, chosen: ChosenGguf, hardware: Hardware)
         engine=LlamaCppKind.name,
         tasks=("embed",) if embeds else ("chat", "generate"),
         plan=_plan(chosen.quantisation, hardware, slots, context_tokens, options),
-        memory_bytes=memory_bytes(model.gguf, chosen.size_bytes, slots, context_tokens),
+        memory_bytes=0,
         preference=_PREFERENCE,
         files=chosen.shards,
         missing=_missing("xllamacpp"),
@@ -119,6 +127,7 @@ def _offer_gguf(model: ModelDescription, chosen: ChosenGguf, hardware: Hardware)
         takes_adapters=not embeds,
         takes_drafts=not embeds and find_spec("gguf") is not None,
     )
+    offer = kind.sized(offer, model)
     own = chosen.quantisation or _FILE_TYPES.get(metadata_value(model.gguf, "file_type"), "")
     if embeds or own not in _BITS:
         return offer
@@ -126,7 +135,7 @@ def _offer_gguf(model: ModelDescription, chosen: ChosenGguf, hardware: Hardware)
     precisions = [precision for precision in (_FAST, "F16") if is_slow and precision != own and (precision == _FAST or own in FLOATS)]
     sizes = {chosen.quantisation: chosen.size_bytes}
     sizes |= {precision: int(chosen.size_bytes * _BITS[precision] / _BITS[own]) for precision in precisions}
-    return replace(offer, alternatives=tuple(_alternatives(offer, model.gguf, sizes, hardware)))
+    return replace(offer, alternatives=tuple(_alternatives(offer, model, sizes, hardware)))
 
 
 def _offer_nothing(model: ModelDescription, wanted: str) -> Offer:
@@ -144,9 +153,7 @@ def _offer_converted(model: ModelDescription, hardware: Hardware) -> Offer | Non
     is_embedder = "modules.json" in model.files or model.pipeline_tag in _EMBEDDING_TAGS
     if decoder is None or not weights or is_embedder or "tokenizer.json" not in model.files:
         return None
-    metadata = {"general.architecture": decoder.architecture} | {
-        f"{decoder.architecture}.{key}": value for key, value in decoder.metadata.items()
-    }
+    metadata = _metadata(decoder)
     sizes = {precision: int(_parameters(model, weights) * _BITS[precision] / 8) for precision in (decoder.floats, _FAST)}
     size = sizes[decoder.floats]
     slots, context_tokens = fit(metadata, size, hardware.memory_bytes)
@@ -154,7 +161,7 @@ def _offer_converted(model: ModelDescription, hardware: Hardware) -> Offer | Non
         engine=LlamaCppKind.name,
         tasks=("chat", "generate") if _has_chat_template(model) else ("generate",),
         plan=_plan(decoder.floats, hardware, slots, context_tokens, {}),
-        memory_bytes=memory_bytes(metadata, size, slots, context_tokens),
+        memory_bytes=0,
         preference=_CONVERTED_PREFERENCE,
         files=tuple(path for path in (*_READ, *weights) if path in model.files),
         missing=_missing("xllamacpp", "gguf", "tokenizers"),
@@ -162,10 +169,28 @@ def _offer_converted(model: ModelDescription, hardware: Hardware) -> Offer | Non
         takes_adapters=True,
         takes_drafts=True,
     )
-    return replace(offer, alternatives=tuple(_alternatives(offer, metadata, sizes, hardware)))
+    offer = kind.sized(offer, model)
+    return replace(offer, alternatives=tuple(_alternatives(offer, model, sizes, hardware)))
 
 
-def _alternatives(offer: Offer, gguf: Mapping[str, Any], sizes: dict[str, int], hardware: Hardware) -> Iterator[Offer]:
+def _metadata(decoder: Decoder) -> Mapping[str, Any]:
+    own = {f"{decoder.architecture}.{key}": value for key, value in decoder.metadata.items()}
+    return {"general.architecture": decoder.architecture} | own
+
+
+def _file_of(model: ModelDescription, precision: str) -> tuple[Mapping[str, Any], int]:
+    """The metadata and the size of the GGUF that a plan of this precision opens, also if it is still to be made."""
+    chosen = choose_gguf(model.files, model.file)
+    if chosen is not None:
+        own = chosen.quantisation or _FILE_TYPES.get(metadata_value(model.gguf, "file_type"), "")
+        is_made = precision not in {"", chosen.quantisation} and precision in _BITS and own in _BITS
+        return model.gguf, int(chosen.size_bytes * _BITS[precision] / _BITS[own]) if is_made else chosen.size_bytes
+    decoder = decoder_of(model.config)
+    assert decoder is not None
+    return _metadata(decoder), int(_parameters(model, _weights(model)) * _BITS.get(precision or decoder.floats, 16.0) / 8)
+
+
+def _alternatives(offer: Offer, model: ModelDescription, sizes: dict[str, int], hardware: Hardware) -> Iterator[Offer]:
     """Other precisions first, then other numbers of slots with the one that promises most, then speculation.
 
     What is tried last may find no time.
@@ -176,14 +201,13 @@ def _alternatives(offer: Offer, gguf: Mapping[str, Any], sizes: dict[str, int], 
     tried = _SLOTS_TRIED if sizes[own.precision] <= _MOST_BYTES_FOR_SLOTS else _SLOTS_TRIED[:1]
     plans += [(promising, slots) for slots in tried]
     for precision, slots in dict.fromkeys(plans):
-        memory = memory_bytes(gguf, sizes[precision], slots, own.context_tokens or 0)
-        if (precision, slots) != (own.precision, own.slots) and memory <= hardware.memory_bytes:
-            plan = _plan(precision, hardware, slots, own.context_tokens or 0, own.options)
-            yield replace(offer, plan=plan, memory_bytes=memory)
+        plan = _plan(precision, hardware, slots, own.context_tokens or 0, own.options)
+        other = kind.sized(replace(offer, plan=plan), model)
+        if (precision, slots) != (own.precision, own.slots) and other.memory_bytes <= hardware.memory_bytes:
+            yield other
     if sizes[own.precision] <= _MOST_BYTES_FOR_SLOTS:
-        memory = memory_bytes(gguf, sizes[promising], own.slots, own.context_tokens or 0)
         plan = _plan(promising, hardware, own.slots, own.context_tokens or 0, {**own.options, "speculation": "prompt_lookup"})
-        yield replace(offer, plan=plan, memory_bytes=memory)
+        yield kind.sized(replace(offer, plan=plan), model)
 
 
 def _plan(precision: str, hardware: Hardware, slots: int, context_tokens: int, options: dict[str, Any]) -> Plan:

@@ -9,16 +9,27 @@ _SMALLEST_CONTEXT_TOKENS = 512
 _MIB = 1 << 20
 # The library, its compute buffers and Python: 80 MiB beside weights and cache with SmolLM2-135M; large vocabularies take more.
 _OVERHEAD_BYTES = 400 * _MIB
+# Fitted to SmolLM2-135M at work (`bench/memory.py`): what of it every replica holds, and the tokens kept of other prompts for each slot.
+_LIBRARY_BYTES = 80 * _MIB
+_USUAL_TOKENS = 128
 # Where the metadata says nothing, the cache is guessed from the weights: 24 KiB a token is right for SmolLM2-135M (98 MB),
 # 1/32768 of the file for models of 7 to 8 thousand million parameters with grouped attention (4.7 GB, 128 KiB).
 _LEAST_CACHE_BYTES_PER_TOKEN, _MOST_CACHE_BYTES_PER_TOKEN = 24 * 1024, 512 * 1024
 _FILE_BYTES_PER_CACHE_BYTE = 32768
 
 
-def memory_bytes(gguf: Mapping[str, Any], file_bytes: int, slots: int, context_tokens: int) -> int:
-    """What one replica takes."""
+def memory_bytes(
+    gguf: Mapping[str, Any], file_bytes: int, slots: int, context_tokens: int, prompt_cache_mib: int = PROMPT_CACHE_MIB
+) -> int:
+    """What one replica may grow to, when the cache of prompts outside of slots is full."""
     cache = slots * context_tokens * _cache_bytes_per_token(gguf, file_bytes)
-    return file_bytes + cache + PROMPT_CACHE_MIB * _MIB + _OVERHEAD_BYTES
+    return file_bytes + cache + prompt_cache_mib * _MIB + _OVERHEAD_BYTES
+
+
+def resident_bytes(gguf: Mapping[str, Any], file_bytes: int, slots: int, context_tokens: int) -> int:
+    """What one replica holds at work: llama.cpp writes to its whole cache when it loads; of prompts outside of slots it keeps a few."""
+    per_token = _cache_bytes_per_token(gguf, file_bytes)
+    return file_bytes + slots * (context_tokens + _USUAL_TOKENS) * per_token + _LIBRARY_BYTES
 
 
 def fit(gguf: Mapping[str, Any], file_bytes: int, available_bytes: int) -> tuple[int, int]:

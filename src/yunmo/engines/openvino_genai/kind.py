@@ -4,7 +4,7 @@ A GGUF's tokenizer is rebuilt, and the model loads only if llama.cpp is there to
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
@@ -31,6 +31,11 @@ _SMALLEST_CONTEXT_TOKENS = 512
 _PREFERENCE = 55
 # The library, its buffers, Python and the tokenizer.
 _OVERHEAD_BYTES = 500 << 20
+# Fitted to SmolLM2-135M at work (`bench/memory.py`): what of it every replica holds, the share of the cache that loading touches,
+# and the tokens of it that each slot's requests fill.
+_LIBRARY_BYTES = 178 << 20
+_BEGUN_SHARE = 0.18
+_USUAL_TOKENS = 250
 # The program that tries forms out, from the first one on (143 MiB with SmolLM2's vocabulary).
 _TRIAL_BYTES = 150 << 20
 # A compiled grammar, for each token of the vocabulary: 0.6 MiB with SmolLM2's 49,152.
@@ -70,17 +75,26 @@ class OpenVinoGenAiKind:
             context_tokens=context_tokens,
             options=found.options,
         )
-        return Offer(
+        offer = Offer(
             engine=self.name,
             tasks=("chat", "generate") if found.has_template else ("generate",),
             plan=plan,
-            memory_bytes=memory_bytes(found.decoder, "int8", slots, context_tokens),
+            memory_bytes=0,
             preference=_PREFERENCE,
             files=found.files,
             missing=found.missing,
             lacks=LACKS,
             keeps_prompts=True,
         )
+        return self.sized(offer, model)
+
+    def sized(self, offer: Offer, model: ModelDescription) -> Offer:
+        """The offer with the memory that its plan takes: claimed with the whole cache, foretold with what a few prompts fill of it."""
+        found, plan = _safetensors(model) or _gguf(model), offer.plan
+        if found is None:
+            return offer
+        sizes = (plan.precision or "int8", plan.slots, min(plan.context_tokens or CONTEXT_TOKENS, found.decoder.context_tokens))
+        return replace(offer, memory_bytes=memory_bytes(found.decoder, *sizes), resident_bytes=resident_bytes(found.decoder, *sizes))
 
     def check(self, plan: Plan) -> None:
         """Refuse unknown and impossible options."""
@@ -152,6 +166,14 @@ def memory_bytes(decoder: Decoder, precision: str, slots: int, context_tokens: i
     cache = cache_blocks(slots, context_tokens) * BLOCK_TOKENS * _cache_bytes_per_token(decoder, precision)
     grammars = GRAMMARS * _GRAMMAR_BYTES_PER_TOKEN * decoder.vocabulary
     return weights + cache + grammars + _TRIAL_BYTES + _OVERHEAD_BYTES
+
+
+def resident_bytes(decoder: Decoder, precision: str, slots: int, context_tokens: int) -> int:
+    """What one replica holds at work on prompts of usual lengths, while most of its cache has never been written to."""
+    weights = decoder.parameters * (4 if precision == "fp32" else 1) * _COPIES
+    per_token = _cache_bytes_per_token(decoder, precision)
+    begun = int(_BEGUN_SHARE * cache_blocks(slots, context_tokens) * BLOCK_TOKENS)
+    return weights + (begun + slots * _USUAL_TOKENS) * per_token + _LIBRARY_BYTES
 
 
 def _cache_bytes_per_token(decoder: Decoder, precision: str) -> int:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from yunmo.engines.transformers import families
 from yunmo.engines.transformers.families import Family
 
 PREFERENCE = 10
-# measured: a process that has loaded a tiny model holds 410 MB (torch 2.13 for CPUs); the rest is room for its work
-_OVERHEAD_BYTES = 500 << 20
+# Fitted to models at work (`bench/memory.py`): Python with torch 2.13 for CPUs. The rest is room for long texts and large pictures.
+_LIBRARY_BYTES = 340 << 20
+_ROOM_BYTES = 160 << 20
 _SAFE_SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja", ".spm", ".vocab", ".tiktoken")
 _FOREIGN_FOLDERS = ("onnx/", "openvino/", "original/", "runs/", "coreml/", "checkpoint-")
 _CODE_FILES = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
@@ -61,16 +63,22 @@ class TransformersKind:
             slots=family.slots if family else 1,
             options=options,
         )
-        return Offer(
+        offer = Offer(
             engine=self.name,
             tasks=tasks,
             plan=plan,
-            memory_bytes=_OVERHEAD_BYTES + _weight_bytes(model, files),
+            memory_bytes=0,
             preference=PREFERENCE,
             files=files,
             missing=_missing(model),
             problem=problem,
         )
+        return self.sized(offer, model)
+
+    def sized(self, offer: Offer, model: ModelDescription) -> Offer:
+        """The offer with the memory that its plan takes."""
+        weights = _weight_bytes(model, offer.files) // (2 if offer.plan.precision == "bf16" else 1)
+        return replace(offer, memory_bytes=_LIBRARY_BYTES + weights + _ROOM_BYTES, resident_bytes=_LIBRARY_BYTES + weights)
 
     def check(self, plan: Plan) -> None:
         """Refuse unknown options, families, tasks and precisions."""

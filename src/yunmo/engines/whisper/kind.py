@@ -1,5 +1,6 @@
 """What faster-whisper can do with a repository: it takes Whisper models in CTranslate2's format."""
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,13 @@ _OVERHEAD_BYTES = 350 * _MIB
 # Beside the weights: the decoded recording (16-bit samples, 16 kHz) and the work on one block of it.
 _RECORDING_BYTES_PER_SECOND = 32_000
 _BLOCK_BYTES = 300 * _MIB
+# Fitted to whisper-base at work (`bench/memory.py`): Python with the libraries, and the work on a window of 30 seconds, which grows
+# with the heads of attention: 8, 12, 16 and 20 in OpenAI's models of 74, 244, 769 and 1550 million numbers, stored in 16 bits.
+_LIBRARY_BYTES = 125 * _MIB
+_WINDOW_BYTES = 105 * _MIB
+_BASE_BYTES = 145_000_000
+_WINDOW_GROWTH = 0.3
+_WEIGHT_SHARES = {"": 0.5, "int8": 0.5, "int8_float32": 0.5, "int8_float16": 0.5, "int8_bfloat16": 0.5, "float32": 2.0}
 _SHORT_MEMORY_BYTES = 8 << 30
 _CONFIG_MARKS = ("suppress_ids", "lang_ids", "alignment_heads")
 _PRECISIONS = ("int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32")
@@ -52,17 +60,30 @@ class WhisperKind:
             slots=slots,
             options={"longest_seconds": longest_seconds},
         )
-        each_bytes = longest_seconds * _RECORDING_BYTES_PER_SECOND + _BLOCK_BYTES
         wanted = ("model.bin", "config.json", vocabulary, "tokenizer.json", "preprocessor_config.json")
-        return Offer(
+        offer = Offer(
             engine=self.name,
             tasks=("transcribe",),
             plan=plan,
-            memory_bytes=model.files["model.bin"] + slots * each_bytes + _OVERHEAD_BYTES,
+            memory_bytes=0,
             preference=_PREFERENCE,
             files=tuple(path for path in wanted if path in model.files),
             missing=None if find_spec("faster_whisper") else "faster-whisper is not installed: pip install 'yunmo[whisper]'",
             problem=None if "tokenizer.json" in model.files else "tokenizer.json is missing: push the one of the original Whisper model.",
+        )
+        return self.sized(offer, model)
+
+    def sized(self, offer: Offer, model: ModelDescription) -> Offer:
+        """The offer with the memory that its plan takes: claimed with recordings of the longest kind, foretold with short ones."""
+        plan, stored = offer.plan, model.files["model.bin"]
+        longest_seconds = int(plan.options.get("longest_seconds", LONGEST_SECONDS))
+        each_bytes = longest_seconds * _RECORDING_BYTES_PER_SECOND + _BLOCK_BYTES
+        weights = int(stored * _WEIGHT_SHARES.get(plan.precision, 1.0))
+        window_bytes = int(_WINDOW_BYTES * (stored / _BASE_BYTES) ** _WINDOW_GROWTH)
+        return replace(
+            offer,
+            memory_bytes=max(stored, weights) + plan.slots * each_bytes + _OVERHEAD_BYTES,
+            resident_bytes=_LIBRARY_BYTES + weights + plan.slots * window_bytes,
         )
 
     def check(self, plan: Plan) -> None:

@@ -1,0 +1,69 @@
+"""What offers foretell of memory, held against real workers with real models at work; and the pages that replicas share."""
+
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from starter_models import minilm_directory, smollm2_directory, whisper_directory
+from worker_memory import MIB, loaded, mapped, placing, resident_at_work, usual_requests
+from yunmo.core import plugins
+from yunmo.core.engine import SizedKind
+from yunmo.engines.transformers.kind import describe_directory
+from yunmo.serving.hardware import find_hardware
+
+SECONDS = 6.0
+MODELS = {"onnx": minilm_directory, "transformers": minilm_directory, "llama_cpp": smollm2_directory, "whisper": whisper_directory}
+
+
+def offered(engine, **fields):
+    """The engine's offer for its model on this machine, with these fields of its plan changed."""
+    kind, model = plugins.engines()[engine], describe_directory(MODELS[engine]())
+    offer = kind.offer(model, replace(find_hardware(), memory_bytes=16 << 30))
+    assert isinstance(kind, SizedKind)
+    return kind.sized(replace(offer, plan=msgspec.structs.replace(offer.plan, **fields)), model), model
+
+
+@pytest.mark.parametrize(
+    ("engine", "fields"),
+    [
+        ("onnx", {}),
+        ("onnx", {"format": "openvino", "precision": "fp32"}),
+        ("llama_cpp", {}),
+        ("llama_cpp", {"slots": 2, "context_tokens": 2048}),
+        ("whisper", {}),
+        ("transformers", {}),
+    ],
+    ids=["onnx", "openvino", "llama_cpp", "llama_cpp-small", "whisper", "transformers"],
+)
+async def test_the_memory_at_work_is_within_15_percent_of_what_was_foretold(tmp_path, engine, fields):
+    if fields.get("format") == "openvino":
+        pytest.importorskip("openvino")
+    offer, model = offered(engine, **fields)
+    requests = usual_requests(offer.tasks[0], model, MODELS[engine]())
+    async with placing(tmp_path) as placement, loaded(placement, MODELS[engine](), tmp_path, offer) as worker:
+        resident = await resident_at_work(worker, offer, requests, SECONDS)
+    assert offer.predicted_bytes / MIB == pytest.approx(resident / MIB, rel=0.15)
+    assert resident < offer.memory_bytes
+
+
+@pytest.mark.parametrize(
+    ("fields", "file", "least"),
+    [({}, "packed.onnx_data", 45), ({"format": "openvino"}, "model.onnx_data", 20)],
+    ids=["onnx", "openvino"],
+)
+async def test_two_replicas_share_the_pages_of_their_weights(tmp_path, fields, file, least):
+    if fields:
+        pytest.importorskip("openvino")
+    offer, model = offered("onnx", **fields)
+    requests = usual_requests("embed", model, minilm_directory())
+    async with (
+        placing(tmp_path) as placement,
+        loaded(placement, minilm_directory(), tmp_path, offer) as one,
+        loaded(placement, minilm_directory(), tmp_path, offer) as other,
+    ):
+        for worker in (one, other):
+            await resident_at_work(worker, offer, requests, 1.0)
+        for worker in (one, other):
+            resident, shared = mapped(worker.pid, file)
+            assert shared > 0.9 * resident > least * MIB
