@@ -5,8 +5,10 @@ import datetime as dt
 import pytest
 
 from yunmo.assembly import open_cloud
-from yunmo.core.engine import ModelDescription, Offer, Plan
+from yunmo.core.engine import Hardware, ModelDescription, Offer, Plan
 from yunmo.core.errors import InvalidRequest, Unavailable
+from yunmo.engines.transformers.kind import describe_directory
+from yunmo.engines.transformers.kind import kind as transformers
 from yunmo.runtime.link import WorkerSpec
 from yunmo.runtime.placement.process import ProcessPlacement
 from yunmo.serving.calibration.calibrator import Subject, calibrate
@@ -52,6 +54,29 @@ async def test_a_calibration_takes_only_memory_that_is_free(tmp_path):
     assert [trial.verdict for trial in found.trials] == ["fit", "failed"]
     assert "memory" in found.trials[1].reason
     assert memory.used_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "sampled"), [("vit", "images/s", 64), ("wav2vec2-classifier", "seconds of audio/s", 48)], ids=["pictures", "sounds"]
+)
+async def test_models_of_pictures_and_sounds_are_compared_and_measured_in_their_own_units(tmp_path, tiny_model, name, unit, sampled):
+    directory = tiny_model(name)
+    one_core = Hardware(cores=1, memory_bytes=8 << 30, instructions=frozenset({"avx512_bf16"}))
+    description = describe_directory(directory)
+    offer = transformers.offer(description, one_core)
+
+    def worker_of(each):
+        return WorkerSpec("trial", "transformers", directory, tmp_path / "derived", each.plan, tmp_path / "log")
+
+    subject = Subject("trial", description, [offer, *offer.alternatives], "fingerprint", worker_of)
+    found = await calibrate(subject, ProcessPlacement(), MemoryBudget(8 << 30), 300, lambda _step, _share: None)
+    reference, half = found.trials
+    assert found.unit == unit
+    assert (reference.plan.precision, half.plan.precision) == ("fp32", "bf16")
+    assert (reference.verdict, half.verdict) == ("fit", "fit"), half.reason
+    assert half.drift.samples == sampled
+    assert 0 < half.drift.error < 0.08
+    assert reference.pace.per_second > 0
 
 
 async def test_a_deployment_with_one_plan_has_nothing_to_calibrate(tmp_path):

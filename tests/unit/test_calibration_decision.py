@@ -1,20 +1,24 @@
 """Which plan a calibration speaks for, and how drift is told."""
 
 import datetime as dt
+import io
 import math
 import struct
+import wave
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from yunmo.core.engine import ModelDescription, Plan
-from yunmo.core.tasks import Choice, Choices, Entities, Entity, Label, Labels, Texts, Vector, Vectors, task_name
+from yunmo.core.tasks import Choice, Choices, Entities, Entity, Label, Labels, Texts, Transcript, Vector, Vectors, task_name
 from yunmo.serving.calibration.decision import decide
 from yunmo.serving.calibration.drift import budget_of, drift
 from yunmo.serving.calibration.plot import plot
 from yunmo.serving.calibration.report import Calibration, Drift, Pace, Trial
-from yunmo.serving.calibration.samples import samples
+from yunmo.serving.calibration.runs import unit_of
+from yunmo.serving.calibration.samples import has_samples, samples
 
 MODEL = ModelDescription("a/b", "0" * 40, {})
 
@@ -84,6 +88,21 @@ def test_a_translation_drifts_by_the_words_that_are_others_wherever_they_are():
     assert drift(reference[:1], [Texts(texts=("",))]).agreement == 0.0
 
 
+def test_a_transcript_drifts_by_its_word_error_rate_whatever_its_signs():
+    reference = [Transcript(text="We are all very well. He has never seen it", language="en", duration=9.0)]
+    assert drift(reference, [_heard("we are all, very well; He has never seen it!")]) == Drift(1.0, 0.0, 1)
+    wrong = drift(reference, [_heard("We are very well. He has never ever seen is")])
+    assert (wrong.agreement, wrong.error) == (0.7, 0.3)
+    assert "agreement 0.7000" in budget_of(reference[0]).problem(wrong)
+    assert drift(reference, [_heard("")]).error == 1.0
+    assert budget_of(reference[0]).problem(drift([_heard("")], [_heard("ghosts")]))
+
+
+def test_what_is_counted_in_a_second_is_said_for_every_task():
+    tasks = ("chat", "classify", "classify-image", "classify-audio", "transcribe")
+    assert [unit_of(task) for task in tasks] == ["tokens/s", "texts/s", "images/s", "seconds of audio/s", "seconds of audio/s"]
+
+
 def test_translations_are_asked_for_in_languages_that_the_model_knows():
     def pair(config, **documents):
         model = ModelDescription(
@@ -122,7 +141,22 @@ def test_texts_agree_up_to_their_first_difference():
 
 @pytest.mark.parametrize(
     "task",
-    ["classify", "classify-tokens", "classify-zero-shot", "answer", "fill-mask", "embed", "chat", "generate", "translate", "summarize"],
+    [
+        "classify",
+        "classify-tokens",
+        "classify-zero-shot",
+        "answer",
+        "fill-mask",
+        "embed",
+        "chat",
+        "generate",
+        "translate",
+        "summarize",
+        "classify-image",
+        "classify-image-zero-shot",
+        "classify-audio",
+        "transcribe",
+    ],
 )
 def test_samples_are_of_their_task_and_the_same_every_time(task):
     made = samples(task, MODEL)
@@ -138,8 +172,29 @@ def test_sample_texts_are_of_mixed_lengths_in_both_languages():
     assert 0.1 < sum(not text.isascii() for text in texts) / len(texts) < 0.4
 
 
+def test_sample_pictures_are_of_mixed_sizes_and_open():
+    sizes = set()
+    for request in samples("classify-image", MODEL):
+        with Image.open(io.BytesIO(request.image)) as picture:
+            picture.load()
+            sizes.add(picture.size)
+    assert len(sizes) > 40
+    assert min(min(size) for size in sizes) < 100
+    assert max(max(size) for size in sizes) > 300
+
+
+def test_sample_sounds_are_of_mixed_lengths_and_conversations_longer_than_whisper_hears_at_once():
+    lengths = [_seconds(request.audio) for request in samples("classify-audio", MODEL)]
+    assert min(lengths) < 2
+    assert max(lengths) > 3
+    assert all(30 < _seconds(request.audio) < 60 for request in samples("transcribe", MODEL))
+
+
 def test_there_are_no_samples_for_a_task_without_inputs():
     assert samples("segment", MODEL) == []
+    assert not has_samples("segment")
+    assert has_samples("classify")
+    assert has_samples("transcribe")
 
 
 def test_a_masked_sample_has_the_models_own_mask():
@@ -184,3 +239,12 @@ def _vectors(values):
 
 def _said(text):
     return Choices(choices=(Choice(text, "stop"),))
+
+
+def _heard(text):
+    return Transcript(text=text, language="en", duration=9.0)
+
+
+def _seconds(recording):
+    with wave.open(io.BytesIO(recording)) as file:
+        return file.getnframes() / file.getframerate()

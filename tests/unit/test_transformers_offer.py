@@ -226,6 +226,28 @@ def test_memory_is_the_weights_in_fp32_and_the_library():
     assert plain.memory_bytes > 250 << 20
 
 
+@pytest.mark.parametrize(
+    ("architecture", "config", "plans"),
+    [
+        ("ViTForImageClassification", {}, [("fp32", 4, 1), ("bf16", 1, 4), ("bf16", 4, 1)]),
+        ("Wav2Vec2ForSequenceClassification", {"model_type": "wav2vec2"}, [("fp32", 4, 1), ("bf16", 1, 4), ("bf16", 4, 1)]),
+        ("CLIPModel", {}, [("bf16", 1, 4)]),
+        ("BertForSequenceClassification", {}, []),
+    ],
+)
+def test_pictures_and_sounds_have_plans_for_calibration_to_try(architecture, config, plans):
+    machine = dataclasses.replace(MACHINE, instructions=frozenset({"avx512_bf16"}))
+    offered = kind.offer(model(architecture, config=config), machine)
+    assert (offered.plan.precision, offered.plan.streams, offered.plan.threads) == ("fp32", 1, 4)
+    others = [each.plan for each in offered.alternatives]
+    assert [(plan.precision, plan.streams, plan.threads) for plan in others] == plans
+    assert all(plan.slots >= plan.streams for plan in others)
+
+
+def test_bf16_is_tried_only_where_the_processor_multiplies_in_it():
+    assert {each.plan.precision for each in offer("ViTForImageClassification").alternatives} == {"fp32"}
+
+
 def test_shards_are_counted_and_laid_out_together():
     index = {"model.safetensors.index.json": {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}}
     files = {

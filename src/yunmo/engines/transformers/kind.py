@@ -1,7 +1,7 @@
 """The general engine: every architecture of the transformers library that has a task of ours, from safetensors files only."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +19,9 @@ PREFERENCE = 10
 # Fitted to models at work (`bench/memory.py`): Python with torch 2.13 for CPUs. The rest is room for long texts and large pictures.
 _LIBRARY_BYTES = 340 << 20
 _ROOM_BYTES = 160 << 20
+_SENSED = (families.IMAGE_CLASSIFIER, families.IMAGE_TEXT_MATCHER, families.AUDIO_CLASSIFIER)
+_HALF = frozenset({"avx512_bf16", "amx_bf16"})
+_SLOTS_PER_STREAM = 2  # one in work and one that waits
 _SAFE_SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".jinja", ".spm", ".vocab", ".tiktoken")
 _FOREIGN_FOLDERS = ("onnx/", "openvino/", "original/", "runs/", "coreml/", "checkpoint-")
 _CODE_FILES = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
@@ -73,7 +76,8 @@ class TransformersKind:
             missing=_missing(model),
             problem=problem,
         )
-        return self.sized(offer, model)
+        others = (replace(offer, plan=other) for other in _others(plan, family, hardware))
+        return replace(self.sized(offer, model), alternatives=tuple(self.sized(other, model) for other in others))
 
     def sized(self, offer: Offer, model: ModelDescription) -> Offer:
         """The offer with the memory that its plan takes."""
@@ -111,6 +115,24 @@ def describe_directory(directory: Path) -> ModelDescription:
     files = {str(path.relative_to(directory)): path.stat().st_size for path in directory.rglob("*") if path.is_file()}
     documents = {name: json.loads((directory / name).read_text("utf-8")) for name in files if name.endswith(".json") and "/" not in name}
     return ModelDescription(repository=directory.name, revision="", files=files, documents=documents)
+
+
+def _others(plan: Plan, family: Family | None, hardware: Hardware) -> Iterator[Plan]:
+    """What may be faster for pictures and sounds: a stream per core, and bf16 where the processor multiplies in it.
+
+    Text is left to the dedicated engines, which are faster in every layout.
+    """
+    if family not in _SENSED:
+        return
+    layouts = [(1, plan.threads)]
+    if plan.threads > 1 and family is not families.IMAGE_TEXT_MATCHER:  # its tokenizer lets one request through at a time
+        layouts.append((plan.threads, 1))
+    for precision in ("fp32", "bf16") if hardware.instructions & _HALF else ("fp32",):
+        for streams, threads in layouts:
+            if (precision, threads) != (plan.precision, plan.threads):
+                yield msgspec.structs.replace(
+                    plan, precision=precision, streams=streams, threads=threads, slots=_SLOTS_PER_STREAM * streams
+                )
 
 
 def _planned(directory: Path, plan: Plan) -> tuple[Family, tuple[str, ...]]:

@@ -122,7 +122,7 @@ class Calibrations:
         state = self._state(runner.spec)
         rivals = _rivals(offers)
         is_known = state.calibration is not None or state.wish is not None or bool(state.problem) or rivals[0].plan in state.distrusted
-        if self._habits.is_automatic and not is_known and can_be_calibrated(rivals, description):
+        if self._habits.is_automatic and not is_known and can_be_calibrated(rivals):
             self._enqueue(_Wish(runner, runner.spec, description, rivals, self._habits.limit_seconds, is_asked_for=False))
 
     # ------------------------------------------------------------ asked by people
@@ -132,7 +132,7 @@ class Calibrations:
         if seconds is not None and not _SECONDS[0] <= seconds <= _SECONDS[1]:
             raise InvalidRequest(f"A calibration takes {_SECONDS[0]:.0f} to {_SECONDS[1]:.0f} seconds, not {seconds:g}.", param="seconds")
         rivals = _rivals(offers)
-        if not can_be_calibrated(rivals, description):
+        if not can_be_calibrated(rivals):
             raise InvalidRequest(
                 f"'{runner.spec.name}' has nothing to calibrate: there is one way to run it here ({offers[0].engine}, "
                 f"{offers[0].plan.precision or 'as it is'}), or no sample inputs for its task '{offers[0].tasks[0]}'."

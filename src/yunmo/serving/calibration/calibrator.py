@@ -20,8 +20,8 @@ from yunmo.runtime.link import Worker, WorkerSpec
 from yunmo.runtime.placement.placement import Placement
 from yunmo.serving.calibration.drift import budget_of, drift
 from yunmo.serving.calibration.report import Calibration, Drift, Pace, Trial, Verdict
-from yunmo.serving.calibration.runs import answers, milliseconds_alone, per_second
-from yunmo.serving.calibration.samples import samples
+from yunmo.serving.calibration.runs import answers, milliseconds_alone, per_second, unit_of
+from yunmo.serving.calibration.samples import has_samples, samples
 from yunmo.serving.memory import Claim, MemoryBudget
 from yunmo.serving.use import Use
 
@@ -84,15 +84,15 @@ class _Tried:
         )
 
 
-def can_be_calibrated(offers: Sequence[Offer], description: ModelDescription) -> bool:
+def can_be_calibrated(offers: Sequence[Offer]) -> bool:
     """Whether there is a choice at all, and inputs to make it with."""
-    return len(offers) > 1 and bool(samples(offers[0].tasks[0], description))
+    return len(offers) > 1 and has_samples(offers[0].tasks[0])
 
 
 async def calibrate(subject: Subject, placement: Placement, memory: MemoryBudget, limit_seconds: float, tell: Tell) -> Calibration:
     """Try the subject's plans within about `limit_seconds`. Raises Unavailable if not even the reference can be run."""
     began = time.monotonic()
-    requests = samples(subject.task, subject.description)
+    requests = await asyncio.to_thread(samples, subject.task, subject.description)
     tried = [_Tried(offer) for offer in subject.offers]
     async with contextlib.AsyncExitStack() as stack:
         for number, each in enumerate(tried):
@@ -106,7 +106,7 @@ async def calibrate(subject: Subject, placement: Placement, memory: MemoryBudget
         repository=subject.description.repository,
         revision=subject.description.revision,
         task=subject.task,
-        unit="tokens/s" if subject.task in {"chat", "generate", "translate", "summarize"} else "texts/s",
+        unit=unit_of(subject.task),
         trials=tuple(each.trial() for each in tried),
         fingerprint=subject.fingerprint,
         at=datetime.now(UTC),
@@ -173,6 +173,8 @@ async def _stay() -> None:
 async def _measure(tried: list[_Tried], requests: list[Request], ends: float, tell: Tell) -> None:
     """Measure all plans in turn, several rounds: what the machine's neighbours do falls on all of them alike."""
     for round_number in range(_ROUNDS):
+        if round_number and time.monotonic() > ends:
+            return  # one recording or prompt takes longer than a round's share: what is measured must do
         paced = [each for each in tried if each.verdict == "fit" or (each.verdict == "drifted" and round_number == 0)]
         for number, each in enumerate(paced):
             tell(f"measuring {_words(each.offer)}", 0.5 + 0.5 * (round_number + number / len(paced)) / _ROUNDS)

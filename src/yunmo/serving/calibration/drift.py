@@ -8,7 +8,7 @@ from difflib import SequenceMatcher
 import numpy as np
 from numpy.typing import NDArray
 
-from yunmo.core.tasks import Answers, Choices, Entities, Fillings, Labels, Output, Texts, Vectors
+from yunmo.core.tasks import Answers, Choices, Entities, Fillings, Labels, Output, Texts, Transcript, Vectors
 from yunmo.serving.calibration.report import Drift
 
 _NOT_A_NUMBER = 1e6
@@ -25,7 +25,8 @@ class Budget:
     """How far a plan may drift from the reference and still be chosen.
 
     Labels of real texts keep 99.5 % agreement with a trained head where logits are within 8 % of the reference's; the agreement
-    asked for here is lower, because a head sees sample texts of no domain of its own, with many near ties.
+    asked for here is lower, because a head sees sample texts of no domain of its own, with many near ties. So it is with transcripts:
+    whisper-base in eight bits is 6 to 7 % of words off float32 on the synthetic speech, and at most 3 % on recorded speech.
     """
 
     agreement: float
@@ -139,6 +140,29 @@ def _rewritten(pairs: Sequence[_Pair]) -> tuple[float, float]:
     return float(np.mean(shares)), 1 - float(np.mean(shares))
 
 
+def _transcribed(pairs: Sequence[_Pair]) -> tuple[float, float]:
+    """The error is the word error rate: words replaced, lost and added, in words of the reference; signs and capitals do not count."""
+    wrong, count = 0, 0
+    for one, other in pairs:
+        assert isinstance(one, Transcript)
+        assert isinstance(other, Transcript)
+        first, second = ([word for word in _WORD.findall(answer.text.lower()) if word.isalnum()] for answer in (one, other))
+        wrong += _edits(first, second)
+        count += len(first)
+    error = wrong / max(count, 1)
+    return max(0.0, 1 - error), error
+
+
+def _edits(first: Sequence[str], second: Sequence[str]) -> int:
+    """The fewest words to replace, insert and delete (V. I. Levenshtein, 1966)."""
+    row = list(range(len(second) + 1))
+    for number, word in enumerate(first, 1):
+        before, row[0] = row[0], number
+        for place, other in enumerate(second, 1):
+            before, row[place] = row[place], min(row[place] + 1, row[place - 1] + 1, before + (word != other))
+    return row[-1]
+
+
 def _cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     if one.shape != other.shape:
         return 0.0
@@ -159,4 +183,5 @@ _KINDS: dict[type[Output], _Kind] = {
     Vectors: _Kind(_vectors, Budget(agreement=0.999, error=0.005)),
     Choices: _Kind(_continued, Budget(agreement=0.5, error=0.5)),
     Texts: _Kind(_rewritten, Budget(agreement=0.9, error=0.1)),
+    Transcript: _Kind(_transcribed, Budget(agreement=0.9, error=0.1)),
 }

@@ -17,8 +17,9 @@ class Drift(msgspec.Struct, frozen=True):
     """How far a plan's answers are from the reference's, over `samples` inputs.
 
     `agreement` is the share of equal answers: same best label, same entity per token, same generated text up to the first
-    difference, same words of a translation or summary in the same order; for vectors the mean cosine. `error` is the relative L2 error of mean-centred logits, or the mean difference of
-    scores; for vectors one minus the smallest cosine.
+    difference, same words of a translation, summary or transcript in the same order; for vectors the mean cosine. `error` is the relative
+    L2 error of mean-centred logits, or the mean difference of scores; for vectors one minus the smallest cosine; for transcripts the word
+    error rate.
     """
 
     agreement: float
@@ -27,7 +28,7 @@ class Drift(msgspec.Struct, frozen=True):
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """How fast a plan is: `per_second` with all its slots in use (texts, or tokens written), `p50_ms` of one request alone."""
+    """How fast a plan is: `per_second` with all its slots in use (texts, pictures, seconds of audio, or tokens written), `p50_ms` of one request alone."""
 
     per_second: float
     p50_ms: float

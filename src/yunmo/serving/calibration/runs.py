@@ -11,6 +11,16 @@ from yunmo.core.usage import Usage
 from yunmo.runtime.link import Worker
 
 _FEWEST_ALONE = 5
+_WRITTEN = frozenset({"chat", "generate", "translate", "summarize"})
+_HEARD = frozenset({"transcribe", "classify-audio"})
+_SEEN = frozenset({"classify-image", "classify-image-zero-shot"})
+
+
+def unit_of(task: str) -> str:
+    """What `per_second` counts for the task."""
+    if task in _HEARD:
+        return "seconds of audio/s"
+    return "tokens/s" if task in _WRITTEN else "images/s" if task in _SEEN else "texts/s"
 
 
 async def answers(worker: Worker, requests: Sequence[Request], slots: int) -> list[Output]:
@@ -27,8 +37,8 @@ async def answers(worker: Worker, requests: Sequence[Request], slots: int) -> li
 
 
 async def per_second(worker: Worker, requests: Sequence[Request], slots: int, seconds: float) -> float:
-    """Units per second with `slots` requests in work all the time: tokens written, or requests where none are."""
-    done = 0
+    """Units per second with `slots` requests in work all the time: seconds heard, else tokens written, else requests."""
+    done = 0.0
     began = time.monotonic()
     ends = began + seconds
     turn = _cycle(requests)
@@ -37,7 +47,7 @@ async def per_second(worker: Worker, requests: Sequence[Request], slots: int, se
         nonlocal done
         while time.monotonic() < ends:
             _, usage = await _ask(worker, next(turn))
-            done += usage.output_tokens or 1
+            done += usage.seconds or usage.output_tokens or 1
 
     await _together(work() for _ in range(slots))
     return done / (time.monotonic() - began)

@@ -1,4 +1,4 @@
-"""Inputs that a calibration runs: of realistic mixed lengths, in English and Chinese, the same every time."""
+"""Inputs that a calibration runs: of realistic mixed lengths and sizes, texts in English and Chinese, the same every time."""
 
 import random
 import re
@@ -11,6 +11,9 @@ from yunmo.core.tasks import (
     Answer,
     Chat,
     Classify,
+    ClassifyAudio,
+    ClassifyImage,
+    ClassifyImageZeroShot,
     ClassifyTokens,
     ClassifyZeroShot,
     Embed,
@@ -20,8 +23,10 @@ from yunmo.core.tasks import (
     Request,
     Sampling,
     Summarize,
+    Transcribe,
     Translate,
 )
+from yunmo.serving.calibration.sensed import conversations, pictures, sounds
 
 _SEED = 20261124
 _TEXTS = 192
@@ -75,10 +80,18 @@ _CHINESE = (
     "她耐心地把新的价格方案解释了两遍，语气一直很温和。",
 )
 _LABELS = ("delivery", "billing", "weather", "products", "travel")
+_THINGS = ("a cat", "a street at night", "a plate of food", "a red circle", "stripes", "a landscape")
+
+
+def has_samples(task: str) -> bool:
+    """Whether there are inputs for the task."""
+    return task in _MAKERS or task in _SENSED
 
 
 def samples(task: str, model: ModelDescription) -> list[Request]:
-    """Requests of one input each for the task; none if there are no inputs for it."""
+    """Requests of one input each for the task; none if there are no inputs for it. Pictures and sounds take seconds to make, once."""
+    if task in _SENSED:
+        return _SENSED[task]()
     make = _MAKERS.get(task)
     if make is None:
         return []
@@ -151,6 +164,22 @@ def _summarize(texts: Sequence[str], _model: ModelDescription) -> list[Request]:
     return [Summarize(texts=(text,), sampling=Sampling(max_tokens=_REPLY_TOKENS), truncate=True) for text in texts]
 
 
+def _classify_image() -> list[Request]:
+    return [ClassifyImage(image=picture, function="none") for picture in pictures()]
+
+
+def _classify_image_zero_shot() -> list[Request]:
+    return [ClassifyImageZeroShot(image=picture, labels=_THINGS) for picture in pictures()]
+
+
+def _classify_audio() -> list[Request]:
+    return [ClassifyAudio(audio=sound, function="none") for sound in sounds()]
+
+
+def _transcribe() -> list[Request]:
+    return [Transcribe(audio=conversation) for conversation in conversations()]
+
+
 def _languages(model: ModelDescription) -> tuple[str | None, str | None]:
     """The languages to name in a request; None where the model knows one only."""
     kind = model.config.get("model_type")
@@ -181,4 +210,10 @@ _MAKERS: dict[str, Callable[[Sequence[str], ModelDescription], list[Request]]] =
     "generate": _generate,
     "translate": _translate,
     "summarize": _summarize,
+}
+_SENSED: dict[str, Callable[[], list[Request]]] = {
+    "classify-image": _classify_image,
+    "classify-image-zero-shot": _classify_image_zero_shot,
+    "classify-audio": _classify_audio,
+    "transcribe": _transcribe,
 }
