@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import logging
 import math
 import re
+import wave
 
 import msgspec
 import pytest
@@ -18,6 +20,7 @@ from yunmo.core.tasks import Generate, Transcribe, TranscriptSegment, fold
 from yunmo.core.usage import Usage
 from yunmo.engines.whisper import audio
 from yunmo.engines.whisper.kind import kind
+from yunmo.serving.calibration.drift import drift
 
 SECONDS = 9.963375
 
@@ -27,7 +30,8 @@ def plan():
     files = {path.name: path.stat().st_size for path in directory.iterdir()}
     documents = {"config.json": json.loads((directory / "config.json").read_text())}
     model = ModelDescription(repository="library/whisper-base", revision="0" * 40, files=files, documents=documents)
-    return kind.offer(model, Hardware(cores=2, memory_bytes=16 << 30)).plan
+    reference = kind.offer(model, Hardware(cores=2, memory_bytes=16 << 30))
+    return reference.alternatives[0].plan  # eight bits: the quickest to test with
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +39,27 @@ def engine(tmp_path_factory):
     loaded = kind.load(whisper_directory(), tmp_path_factory.mktemp("derived"), plan(), lambda step, share: None)
     yield loaded
     asyncio.run(loaded.close())
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    batched = msgspec.structs.replace(plan(), precision="int8", batch_items=4)
+    loaded = kind.load(whisper_directory(), tmp_path_factory.mktemp("derived"), batched, lambda step, share: None)
+    yield loaded
+    asyncio.run(loaded.close())
+
+
+@pytest.fixture(scope="module")
+def conversation():
+    """Two recordings, a second apart: 55 seconds."""
+    samples = [audio.decode(path.read_bytes(), 99) for path in (two_cities_recording(), beckett_recording())]
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(audio.RATE)
+        file.writeframes(b"".join([samples[0].tobytes(), bytes(2 * audio.RATE), samples[1].tobytes()]))
+    return buffer.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +123,56 @@ async def test_a_long_recording_is_heard_block_by_block_with_running_times(engin
     assert starts == sorted(starts)
     assert transcript.segments[-1].end == pytest.approx(usage.seconds, abs=3)
     assert math.isclose(usage.seconds, 44.374125, abs_tol=0.01)
+
+
+async def test_windows_heard_together_lose_no_words_and_keep_their_times(together, conversation):
+    request = Transcribe(audio=conversation, beams=1, word_timestamps=True)
+    transcript, usage, output = await answer(together, request)
+    text = transcript.text.lower()
+    for phrase in (
+        "best of times",
+        "winter of despair",
+        "other way",
+        "in short",
+        "noisiest authorities",
+        "superlative degree",
+        "fail better",
+    ):
+        assert phrase in text
+    assert transcript.language == "en"
+    assert all(isinstance(each, TranscriptSegment) for each in output)
+    times = [time for segment in transcript.segments for time in (segment.start, segment.end)]
+    assert times == sorted(times)
+    words = [time for segment in transcript.segments for word in segment.words for time in (word.start, word.end)]
+    assert words == sorted(words)
+    assert 44.4 < transcript.segments[-1].start < words[-1] <= usage.seconds
+    assert msgspec.json.decode(msgspec.json.encode(transcript), type=type(transcript)) == transcript
+
+
+async def test_eight_bits_and_batches_write_what_full_precision_writes_one_window_after_another(together, conversation, tmp_path):
+    request = Transcribe(audio=conversation, beams=1)
+    full = kind.load(whisper_directory(), tmp_path, msgspec.structs.replace(plan(), precision="float32"), lambda step, share: None)
+    reference, _, _ = await answer(full, request)
+    await full.close()
+    transcript, _, _ = await answer(together, request)
+    assert len(re.findall(r"\w+", reference.text)) > 120
+    assert drift([reference], [transcript]).error <= 0.03
+
+
+async def test_the_first_of_many_windows_is_told_before_the_others_are_heard(together, conversation):
+    stream = together.stream(Transcribe(audio=conversation, beams=1, language="en"))
+    assert isinstance(await anext(stream), Usage)
+    first = await anext(stream)
+    assert first.start < 1
+    assert "best of times" in first.text.lower()
+    await stream.aclose()
+    assert together._works == set()
+
+
+async def test_a_prompt_is_heeded_by_windows_heard_together(together, conversation):
+    shouted = "IT WAS THE BEST OF TIMES. WE WERE ALL GOING DIRECT TO HEAVEN."
+    transcript, _, _ = await answer(together, Transcribe(audio=conversation, beams=1, language="en", prompt=shouted))
+    assert re.findall(r"\b[A-Z]{3,}\b", transcript.text)
 
 
 async def test_the_language_that_is_asked_for_is_the_one_that_is_told(engine, speech):

@@ -13,8 +13,9 @@ from yunmo.core.engine import Plan, Progress, read_options
 from yunmo.core.errors import EngineFailed, InvalidRequest, Unavailable, Unsupported, YunmoError
 from yunmo.core.tasks import Output, Request, Transcribe, Transcript, TranscriptSegment, Word, task_name
 from yunmo.core.usage import Usage
-from yunmo.engines.whisper.audio import RATE, Samples, blocks, decode, floats, is_silent
+from yunmo.engines.whisper.audio import RATE, Samples, blocks, decode, is_silent
 from yunmo.engines.whisper.kind import MOST_BEAMS, WhisperOptions
+from yunmo.engines.whisper.together import Heard, can_be_heard_together, hear, hear_together
 
 _MAGIC = b"WhisperSpec\0"
 _TEMPERATURES = (0.0, 0.4, 0.8)
@@ -24,7 +25,10 @@ _FRAMES_PER_SECOND = 100
 
 
 class WhisperEngine:
-    """One model that `plan.slots` recordings are transcribed with at once, each on a thread of its own."""
+    """One model that `plan.slots` recordings are transcribed with at once, each on a thread of its own.
+
+    `plan.batch_items` is how many windows of a long recording are heard at once.
+    """
 
     tasks: tuple[str, ...] = ("transcribe",)
 
@@ -33,6 +37,7 @@ class WhisperEngine:
         options = read_options(plan, WhisperOptions)
         self._longest_seconds = options.longest_seconds
         self._beams = options.beams
+        self._windows = plan.batch_items
         self._threads = ThreadPoolExecutor(plan.slots, thread_name_prefix="whisper")
         self._works: set[_Work] = set()
         self._closed = False
@@ -106,6 +111,7 @@ class WhisperEngine:
             "word_timestamps": request.word_timestamps,
             "vad_filter": request.skip_silence,
             "beam_size": beams,
+            "initial_prompt": request.prompt,
         }
 
     def _language(self, asked: str | None) -> str | None:
@@ -127,21 +133,22 @@ class WhisperEngine:
             yield Usage(output_tokens=tokens, seconds=start + len(block) / RATE)
             if is_silent(block):
                 continue
-            segments, language = self._listen(block, wishes | {"initial_prompt": prompt})
+            segments, language = self._listen(block, wishes, prompt)
             wishes["language"] = wishes["language"] or language
             place = _Place(start, language, duration)
-            for segment in segments:
-                yield place.segment(number, segment)
+            for heard in segments:
+                yield place.segment(number, heard)
                 number += 1
-                tokens += len(segment.tokens)
-                prompt = segment.text
+                tokens += len(heard.segment.tokens)
+                prompt = heard.segment.text
         if not number:
             yield Transcript(text="", language=wishes["language"] or "", duration=duration)
         yield Usage(output_tokens=tokens, seconds=duration)
 
-    def _listen(self, block: Samples, wishes: dict[str, Any]) -> tuple[Iterator[Any], str]:
-        segments, information = self._model.transcribe(floats(block), **wishes)
-        return iter(segments), str(information.language)
+    def _listen(self, block: Samples, wishes: dict[str, Any], said_before: str | None) -> tuple[Iterator[Heard], str]:
+        if self._windows > 1 and can_be_heard_together(block, wishes):
+            return hear_together(self._model, block, wishes, self._windows)
+        return hear(self._model, block, wishes | {"initial_prompt": said_before})
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,22 +159,22 @@ class _Place:
     language: str
     duration: float
 
-    def segment(self, number: int, heard: Any) -> TranscriptSegment:
-        end = min(self.start + float(heard.end), self.duration)
+    def segment(self, number: int, heard: Heard) -> TranscriptSegment:
+        start, found = self.start + heard.origin, heard.segment
+        end = min(start + float(found.end), self.duration)
         return TranscriptSegment(
             id=number,
-            start=min(self.start + float(heard.start), end),
+            start=min(start + float(found.start), end),
             end=end,
-            text=heard.text,
-            seek=heard.seek + int(self.start * _FRAMES_PER_SECOND),
-            tokens=tuple(heard.tokens),
-            temperature=float(heard.temperature or 0.0),
-            average_logprob=float(heard.avg_logprob),
-            compression_ratio=float(heard.compression_ratio),
-            no_speech_probability=float(heard.no_speech_prob),
+            text=found.text,
+            seek=found.seek + int(start * _FRAMES_PER_SECOND),
+            tokens=tuple(found.tokens),
+            temperature=float(found.temperature or 0.0),
+            average_logprob=float(found.avg_logprob),
+            compression_ratio=float(found.compression_ratio),
+            no_speech_probability=float(found.no_speech_prob),
             words=tuple(
-                Word(word.word, self.start + float(word.start), self.start + float(word.end), float(word.probability))
-                for word in heard.words or ()
+                Word(word.word, start + float(word.start), start + float(word.end), float(word.probability)) for word in found.words or ()
             ),
             language=self.language,
             duration=self.duration,
