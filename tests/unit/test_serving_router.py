@@ -266,3 +266,12 @@ def test_requests_that_another_router_answers_leave_the_queue_with_their_suspici
     assert [flight.is_suspect for flight in suspects] == [True, False]
     other.take_over(suspects)
     assert other.in_flight == 1, "a suspect is alone on its replica"
+
+
+def test_what_comes_back_after_a_crash_may_be_given_away_before_another_replica_gets_it():
+    router, given = _router(seats=2, slots=1), []
+    router.on_requeue = lambda: given.extend(router.give_away(lambda request: request.texts == ("theirs",)))
+    lost = router.submit(_request("theirs"), _Sink()).seat
+    router.lose(lost)
+    assert [flight.request.texts for flight in given] == [("theirs",)]
+    assert router.in_flight == router.waiting == 0

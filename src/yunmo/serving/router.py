@@ -123,6 +123,7 @@ class Router:
         self.seats: list[Seat] = []
         self.use = Use()
         self.on_idle: Callable[[Seat], None] | None = None
+        self.on_requeue: Callable[[], None] | None = None
 
     @property
     def waiting(self) -> int:
@@ -211,6 +212,8 @@ class Router:
             self._after_crash(flight, is_guilty=flight in guilty, makes_suspects=not guilty)
         if flights:
             _log.warning("replica_lost_requests", deployment=self._name, requests=len(flights), poison=len(guilty))
+        if self.on_requeue is not None:
+            self.on_requeue()  # before another replica gets what it cannot answer
         self.pump()
 
     def fail_waiting(self, error: YunmoError) -> None:

@@ -49,7 +49,7 @@ class Runner:
         self.restarts = 0
         self.takes_adapters = True
         self.guests = Guests()
-        self.stand_in = StandIn(self._begin_stand_in)
+        self.stand_in = StandIn(self.router, self._begin_stand_in)
         self.last_used: float | None = None
         self._world = world
         self._does = does
@@ -204,7 +204,7 @@ class Runner:
         self.pipeline_tag = description.pipeline_tag
         self.takes_adapters = any(each.takes_adapters for each in offers)
         self.stand_in.settle(offer, offers)
-        self.stand_in.relieve(self.router)
+        self.stand_in.relieve()
         carried = await self.guests.lay_out(self._world.models, self._world.cache) if offer.takes_adapters else Carried()
         wanted = Wanted(spec, offer, carried)
         self._foretell(wanted.foretold)
@@ -276,7 +276,7 @@ class Runner:
         self._replicas[seat] = Replica(seat, placed, claim, watch, offer)
         self._retries.succeeded()
         _log.info("replica_ready", deployment=self.spec.name, revision=revision, pid=placed.worker.pid, adapters=len(seat.adapters))
-        self.stand_in.relieve(self.router)
+        self.stand_in.relieve()
         self.router.seat(seat)
         return seat
 

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 
 
 class StandIn:
-    """The stand-in of one runner. `begin` makes and starts it: a runner whose plan lacks none of the given names."""
+    """The stand-in of the runner with this router. `begin` makes and starts it: a runner whose plan lacks none of the given names."""
 
-    def __init__(self, begin: Callable[[frozenset[str]], "Runner | None"]) -> None:
+    def __init__(self, router: Router, begin: Callable[[frozenset[str]], "Runner | None"]) -> None:
+        self._router = router
         self._begin = begin
+        router.on_requeue = self.relieve
         self._does: frozenset[str] = frozenset()
         self.runner: Runner | None = None
 
@@ -45,9 +47,9 @@ class StandIn:
             self.runner = self._begin(self._does)
         return self.runner
 
-    def relieve(self, router: Router) -> None:
+    def relieve(self) -> None:
         """Take over the requests that wait for the deployment's own replicas and that those could not answer."""
-        taken = router.give_away(self._answers)
+        taken = self._router.give_away(self._answers) if self._does else []
         if not taken:
             return
         runner = self.runner_for(taken[0].request)
