@@ -139,7 +139,7 @@ def test_a_runtime_that_is_not_installed_is_named(tiny_model, tmp_path, monkeypa
         kind.load(tiny_model("embed"), tmp_path / "derived", Plan(engine="onnx", format="openvino", options={"head": "embed"}), quiet)
 
 
-@pytest.mark.parametrize(("more", "named"), [({"format": "gguf"}, "onnx, openvino"), ({"precision": "bf16"}, "fp32, int8")])
+@pytest.mark.parametrize(("more", "named"), [({"format": "gguf"}, "onnx, openvino, torch"), ({"precision": "bf16"}, "fp32, int8")])
 def test_a_plan_that_no_runtime_has_is_refused(more, named):
     with pytest.raises(InvalidRequest, match=named):
         kind.check(Plan(engine="onnx", options={"head": "embed"}, **more))

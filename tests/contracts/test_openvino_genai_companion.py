@@ -2,7 +2,6 @@
 
 import psutil
 import pytest
-
 from yunmo.engines.openvino_genai.templates import Renderer
 
 MESSAGES = [{"role": "user", "content": "hello"}]

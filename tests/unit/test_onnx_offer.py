@@ -1,7 +1,9 @@
 """What the onnx engine offers to run, from a repository's description alone."""
 
 import importlib.util
+from dataclasses import replace
 
+import msgspec
 import pytest
 
 from yunmo.core.engine import Hardware, ModelDescription
@@ -137,7 +139,9 @@ def test_what_may_be_faster_depends_on_the_processor():
     assert {each.plan.options.get("weights") for each in plans[0].alternatives if each.plan.precision == "int8"} == {"u8"}
     assert kinds(plans[1])[:2] == [("onnx", "int8", 4, 1), ("openvino", "int8", 4, 1)]
     assert "bf16" not in {each.plan.precision for each in plans[1].alternatives}
-    assert ("openvino", "bf16", 4, 1) in kinds(plans[2])
+    assert [each for each in kinds(plans[2]) if each[1] == "bf16"] == [("torch", "bf16", 4, 1), ("openvino", "bf16", 1, 4)]
+    pack = next(each.plan for each in plans[2].alternatives if each.plan.format == "torch")
+    assert pack.slots >= 2 * pack.streams * pack.batch_items > 2 * pack.streams
     for offer in plans:
         for each in offer.alternatives:
             kind.check(each.plan)
@@ -147,20 +151,37 @@ def test_openvino_is_not_offered_where_it_is_not_installed(monkeypatch):
     hardware = Hardware(2, 8 << 30, instructions=frozenset({"avx512_vnni", "avx512_bf16"}))
     true = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "openvino" else true(name))
-    assert {each[0] for each in kinds(kind.offer(described(), hardware))} == {"onnx"}
+    assert {each[0] for each in kinds(kind.offer(described(), hardware))} == {"onnx", "torch"}
+
+
+@pytest.mark.parametrize(
+    "model", [described("MPNetModel", "mpnet"), described("BertForMaskedLM"), described("ModernBertModel", "modernbert")]
+)
+def test_what_cannot_be_packed_is_tried_in_half_precision_by_openvino(model):
+    hardware = Hardware(4, 8 << 30, instructions=frozenset({"avx512_vnni", "avx512_bf16"}))
+    offered = kinds(kind.offer(model, hardware))
+    assert "torch" not in {each[0] for each in offered}
+    assert ("openvino", "bf16", 4, 1) in offered
 
 
 def test_eight_bits_take_less_memory_but_words_stay_as_they_are():
     hardware = Hardware(2, 8 << 30, instructions=frozenset({"avx512_vnni", "avx512_bf16"}))
     mebibyte = 1 << 20
     measured = {  # at work, in MiB: MiniLM-L6 and BERT-base
-        (87, 384): {("onnx", "int8", 2): 164, ("openvino", "int8", 2): 326, ("openvino", "int8", 1): 297, ("openvino", "bf16", 2): 355},
+        (87, 384): {
+            ("torch", "bf16", 2): 615,
+            ("onnx", "int8", 2): 164,
+            ("openvino", "int8", 2): 326,
+            ("openvino", "int8", 1): 297,
+            ("openvino", "bf16", 2): 355,
+        },
         (418, 768): {("onnx", "int8", 2): 268, ("openvino", "int8", 2): 559, ("openvino", "bf16", 2): 933},
     }
     for (weights, width), plans in measured.items():
         model = described(files={**FILES, "model.safetensors": weights * mebibyte}, vocab_size=30522, hidden_size=width)
         offer = kind.offer(model, hardware)
-        found = {(each.plan.format, each.plan.precision, each.plan.streams): each.predicted_bytes for each in offer.alternatives}
-        for plan, resident in plans.items():
-            assert found[plan] == pytest.approx(resident * mebibyte, rel=0.15), plan
-        assert found["onnx", "int8", 2] < offer.predicted_bytes
+        for (form, precision, streams), resident in plans.items():
+            plan = msgspec.structs.replace(offer.plan, format=form, precision=precision, streams=streams)
+            assert kind.sized(replace(offer, plan=plan), model).predicted_bytes == pytest.approx(resident * mebibyte, rel=0.15), plan
+        eight = next(each for each in offer.alternatives if (each.plan.format, each.plan.precision) == ("onnx", "int8"))
+        assert eight.predicted_bytes < offer.predicted_bytes

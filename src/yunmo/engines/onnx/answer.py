@@ -5,11 +5,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from yunmo.core.engine import Result
 from yunmo.core.errors import InvalidRequest
 from yunmo.core.tasks import Answer, Answers, Span
 from yunmo.core.usage import Usage
-from yunmo.engines.onnx.encoder import Encoder
+from yunmo.engines.onnx.encoder import Encoder, Work
 from yunmo.engines.onnx.network import Floats, softmax
 
 _WINDOW_TOKENS = 384
@@ -19,13 +18,13 @@ _CONTEXT = 1
 _MASKED = np.float32(-10_000.0)
 
 
-def answer(encoder: Encoder, request: Answer) -> Result:
+def answer(encoder: Encoder, request: Answer) -> Work:
     """The best spans of the context. With `handle_impossible`, the empty answer takes part with its own score."""
     windows = _windows(encoder, request)
     spans: dict[str, Span] = {}
     least_null = 1_000_000.0
-    for window in windows:
-        start, end = encoder.network.forward(window.ids, encoder.types(window), "start_logits", "end_logits")
+    outputs = yield [encoder.passage(window) for window in windows]
+    for window, (start, end) in zip(windows, outputs, strict=True):
         read = _Read(window, *_probabilities(encoder, window, start, end))
         least_null = min(least_null, read.null)
         for first, last, score in _best(read, request):

@@ -5,17 +5,16 @@ The results are those of the text-classification and zero-shot-classification pi
 
 import numpy as np
 
-from yunmo.core.engine import Result
 from yunmo.core.errors import InvalidRequest
 from yunmo.core.tasks import Classify, ClassifyZeroShot, Label, Labels
 from yunmo.core.usage import Usage
-from yunmo.engines.onnx.encoder import Encoder
+from yunmo.engines.onnx.encoder import Encoder, Work
 from yunmo.engines.onnx.network import Floats, sigmoid, softmax
 
 _MOST_LABELS = 512
 
 
-def classify(encoder: Encoder, request: Classify) -> Result:
+def classify(encoder: Encoder, request: Classify) -> Work:
     """The labels of one text or pair, best first; all of them unless `top_k` asks for fewer."""
     if request.top_k is not None and request.top_k < 1:
         raise InvalidRequest(f"top_k is {request.top_k}; ask for at least one label.", param="top_k")
@@ -24,18 +23,20 @@ def classify(encoder: Encoder, request: Classify) -> Result:
     if not text and not pair:
         raise InvalidRequest("The text is empty. Send one that has something in it.", param="inputs")
     encoding = encoder.tokens.truncate(text, pair)
-    scores = _squashed(encoder.logits(encoding), request.function or encoder.facts.function)
+    ((logits,),) = yield [encoder.passage(encoding)]
+    scores = _squashed(logits, request.function or encoder.facts.function)
     order = np.argsort(-scores, kind="stable")[: request.top_k]
     row = tuple(Label(encoder.facts.labels[index], float(scores[index])) for index in order)
     return Labels(rows=(row,)), Usage(input_tokens=len(encoding.ids), characters=len(text) + len(pair or ""))
 
 
-def classify_zero_shot(encoder: Encoder, request: ClassifyZeroShot) -> Result:
+def classify_zero_shot(encoder: Encoder, request: ClassifyZeroShot) -> Work:
     """Score each label by whether the text entails the template filled with it."""
     (text,) = request.texts
     hypotheses = _hypotheses(text, request)
     encodings = [encoder.tokens.truncate(text, hypothesis, "only_first") for hypothesis in hypotheses]
-    logits = np.stack([encoder.logits(encoding) for encoding in encodings])
+    found = yield [encoder.passage(encoding) for encoding in encodings]
+    logits = np.stack([each for (each,) in found])
     entailment = encoder.facts.entailment
     assert entailment is not None  # the task is offered only by models that have the label
     if request.multi_label or len(hypotheses) == 1:

@@ -1,4 +1,4 @@
-"""What is made of a model, once and in a child process, and kept in the derived directory: its fp32 graph, int8 ones of that, packed ones."""
+"""What is made of a model, once and in a child process, and kept in the derived directory: its fp32 graph, int8 ones of that, prepacked ones."""
 
 import shutil
 import tempfile
@@ -9,19 +9,19 @@ import structlog
 from yunmo.core.engine import Plan, Progress
 from yunmo.core.errors import EngineFailed, InvalidRequest, Unavailable, YunmoError
 from yunmo.engines import making
-from yunmo.engines.onnx.exported import GRAPH, GRAPH_INT8, PACKED, Exported, read_exported
-from yunmo.engines.onnx.pack import PACKED_FOLDER, folder_of
+from yunmo.engines.onnx.exported import GRAPH, GRAPH_INT8, PREPACKED, Exported, read_exported
+from yunmo.engines.onnx.prepack import PREPACKED_FOLDER, folder_of
 
 _EXPORTED_AFTER = 0.6
 _LOADED_AFTER = 0.9
-_WORTH_PACKING_BYTES = 16 << 20
+_WORTH_PREPACKING_BYTES = 16 << 20
 _log = structlog.get_logger()
 
 
 def derive(directory: Path, derived: Path, plan: Plan, progress: Progress) -> tuple[Path, Exported]:
     """The folder with the graph that the plan needs, and its facts. Every plan of a model shares the one fp32 export.
 
-    ONNX Runtime's graph is there in its packed form as well (`loadable`).
+    ONNX Runtime's graph is there in its prepacked form as well (`loadable`).
 
     Raises InvalidRequest, with what is wrong with the repository, if it cannot be exported.
     """
@@ -41,29 +41,29 @@ def derive(directory: Path, derived: Path, plan: Plan, progress: Progress) -> tu
 
 
 def loadable(folder: Path, plan: Plan, progress: Progress) -> Path:
-    """The graph in the folder as the plan's runtime loads it best: packed for ONNX Runtime, unless it is small or cannot be."""
+    """The graph in the folder as the plan's runtime loads it best: prepacked for ONNX Runtime, unless it is small or cannot be."""
     graph = folder / (GRAPH_INT8 if plan.precision == "int8" else GRAPH)
-    packed = folder_of(graph)
+    prepacked = folder_of(graph)
     size = sum(each.stat().st_size for each in folder.glob(f"{graph.name}*"))
-    if plan.format == "openvino" or size < _WORTH_PACKING_BYTES:
+    if plan.format in {"openvino", "torch"} or size < _WORTH_PREPACKING_BYTES:
         return graph
     with making.alone(folder):
-        if not (packed / PACKED).is_file():
+        if not (prepacked / PREPACKED).is_file():
             try:
-                _pack(graph, packed, progress)
+                _prepack(graph, prepacked, progress)
             except (YunmoError, OSError) as error:  # it answers as well without, and takes more memory
-                _log.warning("graph_not_packed", graph=str(graph), reason=str(error))
+                _log.warning("graph_not_prepacked", graph=str(graph), reason=str(error))
                 return graph
-    return packed / PACKED
+    return prepacked / PREPACKED
 
 
-def _pack(graph: Path, folder: Path, progress: Progress) -> None:
+def _prepack(graph: Path, folder: Path, progress: Progress) -> None:
     unfinished = Path(tempfile.mkdtemp(prefix=making.MAKING, dir=graph.parent))
     try:
-        problem = making.run("yunmo.engines.onnx.pack", (str(graph), str(unfinished)), progress, name="packing")
+        problem = making.run("yunmo.engines.onnx.prepack", (str(graph), str(unfinished)), progress, name="prepacking")
         if problem:
             raise EngineFailed(problem)
-        for old in graph.parent.glob(f"{PACKED_FOLDER}*"):
+        for old in graph.parent.glob(f"{PREPACKED_FOLDER}*"):
             shutil.rmtree(old, ignore_errors=True)
         unfinished.rename(folder)
     finally:

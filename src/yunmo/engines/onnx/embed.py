@@ -2,20 +2,19 @@
 
 import numpy as np
 
-from yunmo.core.engine import Result
 from yunmo.core.errors import ContextTooLong, InvalidRequest
 from yunmo.core.tasks import Embed, Vector, Vectors
 from yunmo.core.usage import Usage
-from yunmo.engines.onnx.encoder import Encoder
-from yunmo.engines.onnx.network import Floats
+from yunmo.engines.onnx.encoder import Encoder, Work
+from yunmo.engines.onnx.network import Floats, Passage
 from yunmo.engines.onnx.pooling import Pooling
 
 
-def embed(encoder: Encoder, pooling: Pooling, request: Embed) -> Result:
+def embed(encoder: Encoder, pooling: Pooling, request: Embed) -> Work:
     """The vector of one input. With `dimensions`, its first numbers, again of length 1 if it was normalised."""
     (given,) = request.inputs
-    ids, types = _read(encoder, pooling, given, truncate=request.truncate)
-    rows = encoder.network.forward(ids, types, "last_hidden_state")[0]
+    passage = _read(encoder, pooling, given, truncate=request.truncate)
+    ((rows,),) = yield [passage]
     normalizes = request.normalize
     if request.pooled:
         rows = pooling.pooled(rows)
@@ -25,22 +24,23 @@ def embed(encoder: Encoder, pooling: Pooling, request: Embed) -> Result:
     if normalizes:
         rows = rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
     vector = Vector(data=np.ascontiguousarray(rows, dtype="<f4").tobytes(), shape=rows.shape)
-    return Vectors(vectors=(vector,)), Usage(input_tokens=len(ids), characters=len(given) if isinstance(given, str) else 0)
+    return Vectors(vectors=(vector,)), Usage(input_tokens=len(passage.ids), characters=len(given) if isinstance(given, str) else 0)
 
 
-def _read(encoder: Encoder, pooling: Pooling, given: str | tuple[int, ...], *, truncate: bool) -> tuple[list[int], list[int] | None]:
+def _read(encoder: Encoder, pooling: Pooling, given: str | tuple[int, ...], *, truncate: bool) -> Passage:
     limit = min(pooling.max_tokens or encoder.facts.tokenizer.max_tokens, encoder.facts.tokenizer.max_tokens)
     if isinstance(given, str):
         if not given:
             raise InvalidRequest("The text is empty. Send one that has something in it.", param="input")
         text = pooling.prepared(given)
         encoding = encoder.tokens.truncate(text, max_tokens=limit) if truncate else encoder.tokens.encode(text)
-        ids, types = encoding.ids, encoder.types(encoding)
+        passage = encoder.passage(encoding)
     else:
-        ids, types = _checked(list(given), encoder.facts.vocabulary), None
-    if len(ids) > limit and not truncate:
-        raise ContextTooLong(f"The input has {len(ids)} tokens, and the model reads at most {limit}. Shorten it, or let it be truncated.")
-    return ids[:limit], types
+        passage = Passage(_checked(list(given), encoder.facts.vocabulary))
+    count = len(passage.ids)
+    if count > limit and not truncate:
+        raise ContextTooLong(f"The input has {count} tokens, and the model reads at most {limit}. Shorten it, or let it be truncated.")
+    return Passage(passage.ids[:limit], passage.types)
 
 
 def _checked(ids: list[int], vocabulary: int) -> list[int]:

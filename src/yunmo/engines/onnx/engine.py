@@ -1,20 +1,21 @@
-"""The engine: one loaded encoder that answers single texts from several one-thread streams, without padding."""
+"""The engine: one loaded encoder that answers texts from several one-thread streams, without padding."""
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 
 from yunmo.core.engine import Plan, Result
-from yunmo.core.errors import Unsupported, YunmoError
+from yunmo.core.errors import EngineFailed, Unsupported, YunmoError
 from yunmo.core.tasks import Answer, Classify, ClassifyTokens, ClassifyZeroShot, Embed, FillMask, Request, task_name
 from yunmo.engines.onnx.answer import answer
 from yunmo.engines.onnx.classify import classify, classify_zero_shot
 from yunmo.engines.onnx.embed import embed
 from yunmo.engines.onnx.encode import Tokens
-from yunmo.engines.onnx.encoder import Encoder
+from yunmo.engines.onnx.encoder import Encoder, Work
 from yunmo.engines.onnx.entities import classify_tokens
-from yunmo.engines.onnx.exported import TOKENIZER, Exported
+from yunmo.engines.onnx.exported import TOKENIZER, Exported, output_names
 from yunmo.engines.onnx.fill_mask import fill_mask
-from yunmo.engines.onnx.network import load_network
+from yunmo.engines.onnx.network import Floats, Network, Passage, load_network
 from yunmo.engines.onnx.pooling import Pooling, read_pooling
 
 _CHARACTERS_PER_TOKEN = 4
@@ -35,31 +36,57 @@ class OnnxEngine:
         return _characters(request) // _CHARACTERS_PER_TOKEN + 1
 
     def run(self, stream: int, requests: Sequence[Request]) -> Sequence[Result | YunmoError]:
-        """Answer each request by itself; one that cannot be answered fails alone."""
+        """Answer all requests, whose passages the network gets at once; one that cannot be answered fails alone."""
         del stream
-        return [self._run_one(request) for request in requests]
+        answers: dict[int, Result | YunmoError] = {}
+        begun: list[tuple[int, Work, list[Passage]]] = []
+        for number, request in enumerate(requests):
+            try:
+                work = self._work(request)
+                begun.append((number, work, next(work)))
+            except YunmoError as error:
+                answers[number] = error
+        every = [passage for _, _, passages in begun for passage in passages]
+        found = iter(self._encoder.network.forward_all(every, *output_names(self._encoder.facts.head)))
+        for number, work, passages in begun:
+            answers[number] = _ended(work, list(islice(found, len(passages))))
+        return [answers[number] for number in range(len(requests))]
 
     def close(self) -> None:
         """Nothing to do: the network's memory goes with the engine."""
 
-    def _run_one(self, request: Request) -> Result | YunmoError:
-        try:
-            if task_name(request) not in self.tasks:
-                raise Unsupported(f"This model does not do '{task_name(request)}'; it does: {', '.join(self.tasks)}.")
-            if isinstance(request, Embed):
-                return embed(self._encoder, self._pooling, request)
-            return _RUNS[type(request)](self._encoder, request)
-        except YunmoError as error:
-            return error
+    def _work(self, request: Request) -> Work:
+        if task_name(request) not in self.tasks:
+            raise Unsupported(f"This model does not do '{task_name(request)}'; it does: {', '.join(self.tasks)}.")
+        if isinstance(request, Embed):
+            return embed(self._encoder, self._pooling, request)
+        return _RUNS[type(request)](self._encoder, request)
 
 
 def load_engine(directory: Path, derived: Path, graph: Path, facts: Exported, plan: Plan) -> OnnxEngine:
     """Load the graph that was made, with what lies in `derived` beside it, of the repository in `directory`."""
-    encoder = Encoder(Tokens(derived / TOKENIZER, facts.tokenizer), load_network(graph, plan), facts)
+    if plan.format == "torch":
+        from yunmo.engines.onnx.packed import load_packed
+
+        network: Network = load_packed(directory, facts, plan)
+    else:
+        network = load_network(graph, plan)
+    encoder = Encoder(Tokens(derived / TOKENIZER, facts.tokenizer), network, facts)
     return OnnxEngine(encoder, read_pooling(directory) if facts.head == "embed" else Pooling())
 
 
-_RUNS: dict[type[Request], Callable[[Encoder, "object"], Result]] = {
+def _ended(work: Work, outputs: list[list[Floats]]) -> Result | YunmoError:
+    try:
+        work.send(outputs)
+    except StopIteration as end:
+        result: Result = end.value
+        return result
+    except YunmoError as error:
+        return error
+    raise EngineFailed("The task asked the network twice.")
+
+
+_RUNS: dict[type[Request], Callable[[Encoder, "object"], Work]] = {
     Classify: classify,  # type: ignore[dict-item]
     ClassifyZeroShot: classify_zero_shot,  # type: ignore[dict-item]
     ClassifyTokens: classify_tokens,  # type: ignore[dict-item]

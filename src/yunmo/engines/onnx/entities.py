@@ -6,23 +6,23 @@ from typing import Any
 
 import numpy as np
 
-from yunmo.core.engine import Result
 from yunmo.core.errors import InvalidRequest
 from yunmo.core.tasks import Aggregation, ClassifyTokens, Entities, Entity
 from yunmo.core.usage import Usage
-from yunmo.engines.onnx.encoder import Encoder
+from yunmo.engines.onnx.encoder import Encoder, Work
 from yunmo.engines.onnx.network import Floats, softmax
 
 
-def classify_tokens(encoder: Encoder, request: ClassifyTokens) -> Result:
+def classify_tokens(encoder: Encoder, request: ClassifyTokens) -> Work:
     """The entities of one text. With a stride, a text of any length is read in windows; else it is cut to the model's length."""
     (text,) = request.texts
     if not text:
         raise InvalidRequest("The text is empty. Send one that has something in it.", param="inputs")
     windows = _windows(encoder, text, request)
+    outputs = yield [encoder.passage(window) for window in windows]
     found: list[Entity] = []
-    for window in windows:
-        pieces = list(_pieces(encoder, text, window, softmax(encoder.logits(window))))
+    for window, (logits,) in zip(windows, outputs, strict=True):
+        pieces = list(_pieces(encoder, text, window, softmax(logits)))
         found += [entity for entity in _aggregated(encoder, pieces, request.aggregation) if entity.label not in request.ignore_labels]
     if len(windows) > 1:
         found = _without_overlaps(found)

@@ -10,6 +10,7 @@ The graph takes no attention mask: texts are never padded, so there is nothing t
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,7 +26,9 @@ from yunmo.engines.telling import run_program, say
 _OPSET = 17
 _LENGTHS = (2, 3, 17, 64, 300)
 _LONGEST_TRIED = 1024
-_DRIFT_BUDGET = 1e-3
+DRIFT_BUDGET = 1e-3
+"""How far the outputs of what is made in fp32 may be off the reference's, as a share of the largest."""
+
 _UNLIMITED = 1_000_000_000
 _AUTO_CLASSES = {
     "classify": "AutoModelForSequenceClassification",
@@ -65,7 +68,7 @@ def _export_weights(directory: Path, graph: Path, head: Head, tokenizer: Any) ->
     say("loading the reference", 0.0)
     import torch
 
-    model = _reference(directory, head)
+    model = load_reference(directory, head)
     facts = _facts(head, model.config, tokenizer)
     with torch.no_grad():
         say("exporting to ONNX", 0.3)
@@ -95,16 +98,23 @@ def _adopt(directory: Path, graph: Path, head: Head, tokenizer: Any) -> Exported
     return facts
 
 
+def differences(expected: Sequence[Floats], found: Sequence[Floats]) -> tuple[float, float]:
+    """The largest difference, and that as a share of the largest number."""
+    error = max(float(abs(one - other).max()) for one, other in zip(expected, found, strict=True))
+    return error, error / max(*(float(abs(one).max()) for one in expected), 1e-30)
+
+
 def _outputs(graph: Path, facts: Exported) -> list[Floats]:
     network = OnnxNetwork(graph, threads=1)
     rows: list[Floats] = []
     for seed, length in enumerate(_lengths(facts)):
-        ids, types = _sample(facts, 1, length, seed)
+        ids, types = sample(facts, 1, length, seed)
         rows += network.forward(ids[0].tolist(), types[0].tolist(), *output_names(facts.head))
     return rows
 
 
-def _reference(directory: Path, head: Head) -> Any:
+def load_reference(directory: Path, head: Head) -> Any:
+    """The model as the transformers library computes it in fp32. Raises InvalidRequest if its weights do not fit."""
     import torch
     import transformers
 
@@ -196,10 +206,10 @@ def _trace(model: Any, facts: Exported, path: Path) -> None:
     import torch
 
     names = output_names(facts.head)
-    has_types = facts.tokenizer.has_token_types and _takes_types(model)
+    has_types = facts.tokenizer.has_token_types and takes_types(model)
     inputs = ("input_ids", "token_type_ids") if has_types else ("input_ids",)
     example = tuple(
-        _sample(facts, 2, 12, seed)[0] if name == "input_ids" else _sample(facts, 2, 12, 0)[1] for seed, name in enumerate(inputs)
+        sample(facts, 2, 12, seed)[0] if name == "input_ids" else sample(facts, 2, 12, 0)[1] for seed, name in enumerate(inputs)
     )
 
     class Named(torch.nn.Module):  # type: ignore[misc] # torch comes without types here
@@ -227,13 +237,15 @@ def _trace(model: Any, facts: Exported, path: Path) -> None:
     )
 
 
-def _takes_types(model: Any) -> bool:
+def takes_types(model: Any) -> bool:
+    """Whether the model is told which of two texts each token is of."""
     import inspect
 
     return "token_type_ids" in inspect.signature(model.forward).parameters
 
 
-def _sample(facts: Exported, rows: int, length: int, seed: int) -> tuple[Any, Any]:
+def sample(facts: Exported, rows: int, length: int, seed: int) -> tuple[Any, Any]:
+    """Random ids of ordinary tokens and their types, each (rows, length), the same for the same seed."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)
@@ -250,17 +262,15 @@ def _sample(facts: Exported, rows: int, length: int, seed: int) -> tuple[Any, An
 def _verified(model: Any, facts: Exported, graph: Path) -> Exported:
     """The facts with the largest error over inputs of all lengths; EngineFailed beyond the budget."""
     expected: list[Floats] = []
-    has_types = facts.tokenizer.has_token_types and _takes_types(model)
+    has_types = facts.tokenizer.has_token_types and takes_types(model)
     for seed, length in enumerate(_lengths(facts)):
-        ids, types = _sample(facts, 1, length, seed)
+        ids, types = sample(facts, 1, length, seed)
         found = model(input_ids=ids, **({"token_type_ids": types} if has_types else {}))
         expected += [found[name][0].numpy() for name in output_names(facts.head)]
-    pairs = list(zip(expected, _outputs(graph, facts), strict=True))
-    error = max(float(abs(one - other).max()) for one, other in pairs)
-    relative = error / max(*(float(abs(one).max()) for one in expected), 1e-30)
-    if not relative <= _DRIFT_BUDGET:
+    error, relative = differences(expected, _outputs(graph, facts))
+    if not relative <= DRIFT_BUDGET:
         raise EngineFailed(
-            f"The ONNX graph differs from the model by {relative:.2%}, and {_DRIFT_BUDGET:.1%} is allowed. Use the engine 'transformers' for it."
+            f"The ONNX graph differs from the model by {relative:.2%}, and {DRIFT_BUDGET:.1%} is allowed. Use the engine 'transformers' for it."
         )
     return msgspec.structs.replace(facts, absolute_error=error, relative_error=relative, is_verified=True)
 

@@ -10,7 +10,7 @@ FORMAT = 2
 
 GRAPH = "model.onnx"
 GRAPH_INT8 = "model.int8.onnx"
-PACKED = "packed.onnx"
+PREPACKED = "prepacked.onnx"
 TOKENIZER = "tokenizer.json"
 FACTS = "export.json"
 READY_GRAPH = "onnx/model.onnx"

@@ -40,6 +40,8 @@ _HEADS: dict[str, Head] = {
     "ForMaskedLM": "fill-mask",
     "Model": "embed",
 }
+# those whose attention can be kept to each of several texts in one sequence, whose positions are told from outside
+_PACKED = frozenset({"bert", "camembert", "data2vec-text", "distilbert", "electra", "ernie", "roberta", "xlm-roberta"})
 _SHIFTED_POSITIONS = frozenset({"camembert", "data2vec-text", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl"})
 
 
@@ -49,6 +51,11 @@ def head_of(model_type: str, architecture: str) -> Head | None:
     if prefix is None or not architecture.startswith(prefix):
         return None
     return _HEADS.get(architecture.removeprefix(prefix))
+
+
+def can_be_packed(model_type: str, head: Head) -> bool:
+    """Whether several texts can be computed as one sequence. The outputs of a language model's head for many texts are too large."""
+    return model_type in _PACKED and head != "fill-mask"
 
 
 def module_names(modules: Iterable[Mapping[str, Any]]) -> list[str]:

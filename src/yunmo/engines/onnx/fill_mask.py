@@ -2,23 +2,23 @@
 
 import numpy as np
 
-from yunmo.core.engine import Result
 from yunmo.core.errors import InvalidRequest
 from yunmo.core.tasks import Filling, Fillings, FillMask
 from yunmo.core.usage import Usage
 from yunmo.engines.onnx.encode import Tokens
-from yunmo.engines.onnx.encoder import Encoder
+from yunmo.engines.onnx.encoder import Encoder, Work
 from yunmo.engines.onnx.network import softmax
 
 
-def fill_mask(encoder: Encoder, request: FillMask) -> Result:
+def fill_mask(encoder: Encoder, request: FillMask) -> Work:
     """The likeliest tokens for the one mask of a text, among `targets` if there are any."""
     if request.top_k < 1:
         raise InvalidRequest(f"top_k is {request.top_k}; ask for at least one token.", param="top_k")
     (text,) = request.texts
     encoding = encoder.tokens.encode(text)
     position = _masked(encoder.tokens, encoding.ids)
-    scores = softmax(encoder.logits(encoding)[position])
+    ((logits,),) = yield [encoder.passage(encoding)]
+    scores = softmax(logits[position])
     candidates = np.arange(len(scores)) if request.targets is None else _targets(encoder.tokens, request.targets)
     best = candidates[np.argsort(-scores[candidates], kind="stable")[: request.top_k]]
     row = tuple(_filling(encoder.tokens, encoding.ids, position, int(token), float(scores[token])) for token in best)

@@ -1,4 +1,7 @@
-"""The kind of engine that is registered as `onnx`: Transformer encoders from safetensors, run by ONNX Runtime."""
+"""The kind of engine that is registered as `onnx`: Transformer encoders from safetensors, exported to ONNX and proven.
+
+ONNX Runtime in fp32 is the first plan, and the reference of the others: other precisions, OpenVINO, packed texts in PyTorch.
+"""
 
 import importlib.util
 from collections.abc import Mapping
@@ -13,15 +16,16 @@ from yunmo.core.engine import BatchEngine, Hardware, ModelDescription, Offer, Pl
 from yunmo.core.errors import InvalidRequest
 from yunmo.engines.making import within
 from yunmo.engines.onnx.exported import READY_GRAPH, Head
-from yunmo.engines.onnx.families import SENTENCE_MODULES, head_of, module_names
+from yunmo.engines.onnx.families import SENTENCE_MODULES, can_be_packed, head_of, module_names
 from yunmo.engines.onnx.memory import memory_bytes, resident_bytes
 
 _PREFERENCE = 60
 _LIBRARIES = ("onnxruntime", "tokenizers", "torch", "transformers", "onnx")
 _EMBEDDING_TAGS = frozenset({"feature-extraction", "sentence-similarity"})
-_PRECISIONS = {"onnx": ("fp32", "int8"), "openvino": ("fp32", "bf16", "int8")}
+_PRECISIONS = {"onnx": ("fp32", "int8"), "openvino": ("fp32", "bf16", "int8"), "torch": ("bf16",)}
 _EIGHT_BIT = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 _HALF = frozenset({"avx512_bf16", "amx_bf16"})
+_PACK_ITEMS = 16
 _SLOTS_PER_STREAM = 6  # one text in work, and enough that wait while finished ones are told together (runtime/batching.py)
 _TEXT_SUFFIXES = (".json", ".safetensors", ".txt", ".model")
 
@@ -60,7 +64,8 @@ class OnnxKind:
             missing=_missing(),
             problem=None if weights or ready else conversion_of(model),
         )
-        others = tuple(self.sized(replace(safest, plan=plan), model) for plan in _others(head, hardware))
+        can_pack = bool(weights) and can_be_packed(str(model.config.get("model_type")), head)
+        others = tuple(self.sized(replace(safest, plan=plan), model) for plan in _others(head, hardware, can_pack=can_pack))
         return replace(self.sized(safest, model), alternatives=others)
 
     def sized(self, offer: Offer, model: ModelDescription) -> Offer:
@@ -75,6 +80,12 @@ class OnnxKind:
                 f"The engine {plan.engine} has no format '{plan.format}'; it has: {', '.join(_PRECISIONS)}.", param="format"
             )
         check_precision(plan, _PRECISIONS[plan.format or "onnx"])
+        if plan.format == "torch" and not plan.precision:
+            raise InvalidRequest(f"The format torch of the engine {plan.engine} needs the precision bf16.", param="precision")
+        if plan.format == "torch" and plan.options.get("head") == "fill-mask":
+            raise InvalidRequest(
+                "The format torch does not guess masked tokens: many texts' guesses take too much memory at a time.", param="format"
+            )
 
     def load(self, directory: Path, derived: Path, plan: Plan, progress: Progress) -> BatchEngine:
         """Load the model, after exporting it if `derived` does not have it yet in this precision."""
@@ -93,28 +104,36 @@ class OnnxKind:
 kind = OnnxKind()
 
 
-def _others(head: Head, hardware: Hardware) -> list[Plan]:
-    """What may be faster than fp32 on one-thread streams: at most half a dozen, since each takes seconds to try.
+def _others(head: Head, hardware: Hardware, *, can_pack: bool) -> list[Plan]:
+    """What may be faster than fp32 on one-thread streams, the most promising first: each takes seconds to try.
 
     OpenVINO's fp32 is no faster than ONNX Runtime's (0.9 times on Ice Lake), and its int8 computes in fp32 where there is no VNNI.
+    Packed texts take 0.8 times the processor time of OpenVINO's bf16 (MiniLM on Zen 4), but a text alone 1.6 times.
+    CTranslate2's int8 is faster than all, and drifts beyond the budgets (docs/progress.md).
     """
-    has = hardware.instructions
-    kinds = [("onnx", "int8")]
-    if importlib.util.find_spec("openvino"):
-        kinds += [("openvino", "int8")] if has & _EIGHT_BIT else []
-        kinds += [("openvino", "bf16")] if has & _HALF else []
+    has, cores = hardware.instructions, max(1, hardware.cores)
+    has_openvino = importlib.util.find_spec("openvino") is not None
+    eight = [("onnx", "int8")]
+    if has_openvino and has & _EIGHT_BIT:
+        eight += [("openvino", "int8")]
+    half = [("openvino", "bf16")] if has_openvino and has & _HALF else []
+    packed = [_packed(head, cores)] if can_pack and has & _HALF else []
     weights: dict[str, Any] = {"weights": "u8"} if "avx2" in has and not has & _EIGHT_BIT else {}
-    cores = max(1, hardware.cores)
-    plans = [_plan(head, kind, cores, 1, weights if kind == ("onnx", "int8") else {}) for kind in kinds]
+
+    def laid_out(kinds: list[tuple[str, str]], streams: int, threads: int) -> list[Plan]:
+        return [_plan(head, kind, streams, threads, weights if kind == ("onnx", "int8") else {}) for kind in kinds]
+
     if cores == 1:
-        return plans
+        return [*laid_out(eight, 1, 1), *packed, *laid_out(half, 1, 1)]
     # all cores at one text: fewer texts a second, but each sooner
-    alone = [_laid_out(plan, 1, cores) for plan in plans]
-    return [*plans, _plan(head, ("onnx", "fp32"), 1, cores), *alone]
+    alone = laid_out([("onnx", "fp32"), *eight, *half], 1, cores)
+    return [*laid_out(eight, cores, 1), *(packed or laid_out(half, cores, 1)), *alone]
 
 
-def _laid_out(plan: Plan, streams: int, threads: int) -> Plan:
-    return msgspec.structs.replace(plan, streams=streams, threads=threads, slots=_SLOTS_PER_STREAM * streams)
+def _packed(head: Head, streams: int) -> Plan:
+    """A pack in work on each stream, and one that gathers meanwhile."""
+    plan = _plan(head, ("torch", "bf16"), streams, 1)
+    return msgspec.structs.replace(plan, batch_items=_PACK_ITEMS, slots=2 * _PACK_ITEMS * streams)
 
 
 def _plan(head: Head, kind: tuple[str, str], streams: int, threads: int, more: Mapping[str, Any] | None = None) -> Plan:

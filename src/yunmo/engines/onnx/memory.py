@@ -6,8 +6,8 @@ from yunmo.core.engine import ModelDescription, Plan
 
 _MIB = 1 << 20
 # Fitted to MiniLM-L6 and BERT-base at work (`bench/memory.py`): Python with the libraries, and what a stream's arena grows to.
-_LIBRARY_BYTES = {"onnx": 93 * _MIB, "openvino": 157 * _MIB}
-_PER_STREAM_BYTES = {"onnx": 0, "openvino": 45 * _MIB}
+_LIBRARY_BYTES = {"onnx": 93 * _MIB, "openvino": 157 * _MIB, "torch": 500 * _MIB}
+_PER_STREAM_BYTES = {"onnx": 0, "openvino": 45 * _MIB, "torch": 10 * _MIB}
 _LONG_TEXT_BYTES = 32 * _MIB
 """Room that a stream may need for texts of the model's full length."""
 _VOCABULARY_SHARE = 8

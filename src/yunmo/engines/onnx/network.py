@@ -1,7 +1,8 @@
-"""A loaded graph that all streams share, and the two runtimes that can run it."""
+"""A loaded network that all streams share, and the runtimes that can run it."""
 
 import importlib.util
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol
@@ -17,14 +18,26 @@ Floats = NDArray[np.float32]
 _QUANTIZED_TOGETHER = 64
 
 
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Ids for one run of the network, and which of two texts each is of, where the model was trained with it."""
+
+    ids: Sequence[int]
+    types: Sequence[int] | None = None
+
+
 class Network(Protocol):
-    """A graph, loaded. Any number of threads may call it at once."""
+    """A network, loaded. Any number of threads may call it at once."""
 
     outputs: tuple[str, ...]
 
     def forward(self, ids: Sequence[int], types: Sequence[int] | None, *outputs: str) -> list[Floats]:
         """The named outputs for one sequence, each without its batch axis."""
         ...
+
+    def forward_all(self, passages: Sequence[Passage], *outputs: str) -> list[list[Floats]]:
+        """The named outputs of each passage. One after the other, unless the runtime gains from working on them together."""
+        return [self.forward(passage.ids, passage.types, *outputs) for passage in passages]
 
 
 def load_network(graph: Path, plan: Plan) -> Network:
@@ -36,7 +49,7 @@ def load_network(graph: Path, plan: Plan) -> Network:
     return OpenVinoNetwork(graph, plan)
 
 
-class OnnxNetwork:
+class OnnxNetwork(Network):
     """One session of ONNX Runtime. `threads` is per call; with one, a call runs on its caller's thread alone."""
 
     def __init__(self, graph: Path, threads: int) -> None:
@@ -63,7 +76,7 @@ class OnnxNetwork:
         return [found[0].astype(np.float32, copy=False) for found in self._session.run(outputs, feed)]
 
 
-class OpenVinoNetwork:
+class OpenVinoNetwork(Network):
     """The graph compiled by OpenVINO, with an infer request for each stream; a call waits for a free one."""
 
     def __init__(self, graph: Path, plan: Plan) -> None:

@@ -22,10 +22,10 @@ from yunmo.core.errors import EngineFailed
 from yunmo.engines.onnx.encode import Tokens
 from yunmo.engines.onnx.exported import FACTS, GRAPH, GRAPH_INT8, TOKENIZER, Exported, output_names, read_exported
 from yunmo.engines.onnx.graphs import read_graph, write_graph
-from yunmo.engines.onnx.network import load_network
+from yunmo.engines.onnx.network import Passage, load_network
 from yunmo.engines.onnx.passages import PASSAGES
 from yunmo.engines.onnx.products import Choice, with_forms
-from yunmo.engines.onnx.sensitivity import Passage, Trials, choose, fit_sites, relative_error
+from yunmo.engines.onnx.sensitivity import Trials, choose, fit_sites, relative_error
 from yunmo.engines.telling import run_program, say
 
 Format = Literal["onnx", "openvino"]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from yunmo.engines.onnx.graphs import read_graph, write_graph
-from yunmo.engines.onnx.network import Floats, Network, OnnxNetwork
+from yunmo.engines.onnx.network import Floats, Network, OnnxNetwork, Passage
 from yunmo.engines.onnx.products import Choice, Form, Site, find_sites, switch, with_switches
 from yunmo.engines.onnx.smoothing import Activations, Fitted, fit
 
@@ -32,14 +32,6 @@ _FEWEST_MEASURED = 4
 _ATTEMPTS = 6
 
 Forms = dict[str, Form]
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """Ids for one run of the graph."""
-
-    ids: Sequence[int]
-    types: Sequence[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,9 @@ class WhisperKind:
         if "model.bin" not in model.files or vocabulary is None or not any(mark in model.config for mark in _CONFIG_MARKS):
             return None
         plans = list(_plans(hardware))
-        if _claimed_bytes(plans[0], model.files["model.bin"]) > hardware.memory_bytes * _LARGEST_SHARE:  # float32 takes too much here: nothing is held against it
+        if (
+            _claimed_bytes(plans[0], model.files["model.bin"]) > hardware.memory_bytes * _LARGEST_SHARE
+        ):  # float32 takes too much here: nothing is held against it
             plans = [plan for plan in plans if plan.precision != plans[0].precision]
         wanted = ("model.bin", "config.json", vocabulary, "tokenizer.json", "preprocessor_config.json")
         offer = Offer(
