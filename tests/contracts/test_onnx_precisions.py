@@ -10,6 +10,7 @@ import pytest
 from yunmo.core.engine import Plan
 from yunmo.core.errors import InvalidRequest, Unavailable
 from yunmo.core.tasks import Embed
+from yunmo.engines.onnx.derive import loadable
 from yunmo.engines.onnx.exported import read_exported
 from yunmo.engines.onnx.graphs import read_graph, write_graph
 from yunmo.engines.onnx.kind import kind
@@ -143,3 +144,11 @@ def test_a_runtime_that_is_not_installed_is_named(tiny_model, tmp_path, monkeypa
 def test_a_plan_that_no_runtime_has_is_refused(more, named):
     with pytest.raises(InvalidRequest, match=named):
         kind.check(Plan(engine="onnx", options={"head": "embed"}, **more))
+
+
+def test_a_graph_that_cannot_be_packed_is_loaded_as_it_is(tmp_path):
+    graph = tmp_path / "model.onnx"
+    graph.write_bytes(bytes(17 << 20))
+    assert loadable(tmp_path, Plan(engine="onnx", format="onnx"), lambda *_: None) == graph
+    assert {each.name for each in tmp_path.iterdir()} == {"model.onnx", ".lock"}
+    assert loadable(tmp_path, Plan(engine="onnx", format="openvino"), lambda *_: None) == graph
