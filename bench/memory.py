@@ -9,6 +9,7 @@ Kept in bench/results/memory.json; all in MiB.
 
 import argparse
 import asyncio
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory() as made:
         figures = asyncio.run(_measured(options.folder or Path(made), options))
-    keep("memory", "python bench/memory.py", figures)
+    keep("memory", " ".join(["python bench/memory.py", *map(shlex.quote, options.models)]), figures)
 
 
 def _options() -> argparse.Namespace:
