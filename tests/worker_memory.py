@@ -32,7 +32,7 @@ def mapped(pid: int, name: str) -> tuple[int, int]:
     for mapping in re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", Path(f"/proc/{pid}/smaps").read_text(), flags=re.MULTILINE):
         if mapping.partition("\n")[0].endswith(name):
             resident += KIB * int(re.search(r"^Rss:\s+(\d+)", mapping, re.MULTILINE)[1])
-            shared += KIB * int(re.search(r"^Shared_Clean:\s+(\d+)", mapping, re.MULTILINE)[1])
+            shared += KIB * sum(map(int, re.findall(r"^Shared_(?:Clean|Dirty):\s+(\d+)", mapping, re.MULTILINE)))  # dirty: just written
     return resident, shared
 
 
