@@ -2,7 +2,8 @@
 
 import psutil
 import pytest
-from yunmo.engines.openvino_genai.templates import Renderer
+
+from yunmo.engines.chats.templates import Renderer
 
 MESSAGES = [{"role": "user", "content": "hello"}]
 

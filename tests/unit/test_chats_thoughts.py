@@ -1,9 +1,9 @@
 """Thoughts told apart from the answer while both come."""
 
 import pytest
-from yunmo.engines.openvino_genai.asking import _with_calls, _with_thoughts
 
 from yunmo.core.tasks import Chat, Message, TextDelta, Tool, fold
+from yunmo.engines.chats.asking import _with_calls, _with_thoughts
 
 CHAT = Chat(messages=(Message("user", "?"),))
 CALL = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>'
