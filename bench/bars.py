@@ -105,6 +105,19 @@ BARS = (
         at_least=0.95,
     ),
     Bar("The same: mean cosine with fp32", "embeddings_http.json", _at("mean cosine with fp32"), at_least=0.999),
+    Bar(
+        "10,000 texts embedded in a batch: share of the same plan in process",
+        "batches.json",
+        _at("share of in-process throughput"),
+        at_least=0.9,
+    ),
+    Bar(
+        "The same: the wait (p99) of people beside it, times without it",
+        "batches.json",
+        _at("p99 beside a batch, times without"),
+        at_most=1.3,
+    ),
+    Bar("Batches taken durably, a second", "batches.json", _starting("batches taken durably"), at_least=300),
     _chats(8),
     _chats(16),
     Bar(

@@ -197,3 +197,11 @@ async def test_an_empty_draft_becomes_no_file(files, database):
     await database.write(lambda connection: files.publish(connection, again, file))
     assert await files.page("anna") == []
     assert await database.read(lambda connection: connection.execute(sa.select(rows.part_table)).all()) == []
+
+
+async def test_a_part_has_at_most_its_limit(files, monkeypatch):
+    monkeypatch.setattr("yunmo.files.files.PART_BYTES", 4)
+    upload = await files.begin("anna", "b", "vision", 10)
+    with pytest.raises(TooLarge):
+        await files.add_part("anna", upload.id, pieces(b"abcde"))
+    assert (await files.add_part("anna", upload.id, pieces(b"abcd"))).size == 4

@@ -20,7 +20,6 @@ WEIGHTS_ONLY = {"cli/conversion.py": "torch's reader for weights alone, on the u
 ENVIRONMENT = {
     "runtime/placement/environment.py": "passes the few variables that a worker needs",
     "runtime/template.py": "takes them over in a forked worker",
-    "engines/transformers/templates.py": "passes the few variables that a template's process needs",
     "engines/chats/companion.py": "passes the few variables that its programs need",
     "engines/telling.py": "keeps a library off the network, in the worker",
     "engines/vllm/library.py": "tells a library to report nothing and to stay one process, in the worker",

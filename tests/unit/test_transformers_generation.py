@@ -1,5 +1,6 @@
 import asyncio
 import threading
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from yunmo.core.errors import ContextTooLong, EngineFailed, InvalidRequest, Unsu
 from yunmo.core.tasks import Chat, Generate, Message, OutputFormat, Sampling, TextDelta, Tool, fold
 from yunmo.core.usage import Usage
 from yunmo.engines.transformers.decoding import Writer
+from yunmo.engines.transformers.generation import template_of
 from yunmo.engines.transformers.kind import describe_directory, kind
 
 
@@ -258,3 +260,11 @@ async def test_a_request_that_waits_for_a_thread_can_leave_at_once(engine, monke
     go_on.set()
     assert all(await asyncio.gather(*busy))
     assert not begun.acquire(blocking=False)
+
+
+@pytest.mark.parametrize(
+    ("templates", "chosen"),
+    [({"tool_use": "t", "default": "d"}, "d"), ([{"name": "default", "template": "d"}], "d"), ("only", "only"), (None, None), ({}, None)],
+)
+def test_the_default_template_is_taken_where_there_are_several(templates, chosen):
+    assert template_of(SimpleNamespace(chat_template=templates)) == chosen

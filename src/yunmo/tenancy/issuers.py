@@ -5,14 +5,16 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx
-import jwt
 import structlog
 
 from yunmo.core.errors import Unauthenticated, Unavailable
+
+if TYPE_CHECKING:
+    import jwt  # at run time only where a publisher is declared: it takes 12 MiB and 0.1 s
 
 _ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"})
 """Signatures with a key pair; never `none`, and never HS*, whose secret would be the public key (RFC 8725 §2.1)."""
@@ -44,6 +46,8 @@ class Issuer:
 
     async def verify(self, token: str, audiences: Sequence[str]) -> dict[str, Any]:
         """The token's claims, once they are proven. Raises Unauthenticated, or Unavailable while the issuer's keys cannot be read."""
+        import jwt
+
         key = await self._key(str(peek(token)["header"].get("kid", "")))
         try:
             return jwt.decode(
@@ -70,7 +74,7 @@ class Issuer:
         self._keys = _signing_keys(content, str(self.jwks or self.url))
         self._fresh_until = self._clock() + _FRESH_SECONDS
 
-    async def _key(self, key_id: str) -> jwt.PyJWK:
+    async def _key(self, key_id: str) -> "jwt.PyJWK":
         moment = self._clock()
         is_known = key_id in self._keys and moment < self._fresh_until
         if not is_known and moment >= self._next_read_at:
@@ -96,6 +100,8 @@ class Issuer:
 
 def peek(token: str) -> dict[str, Any]:
     """The `header` and `payload` that a token claims to have, unproven. Raises Unauthenticated if it is none."""
+    import jwt
+
     try:
         return jwt.decode_complete(token, options={"verify_signature": False})
     except (jwt.PyJWTError, ValueError, RecursionError) as error:
@@ -156,8 +162,10 @@ def _content(file: Path) -> bytes:
         raise KeysNotRead(f"{file} cannot be read: {error.strerror}") from error
 
 
-def _signing_keys(content: bytes, source: str) -> dict[str, jwt.PyJWK]:
+def _signing_keys(content: bytes, source: str) -> "dict[str, jwt.PyJWK]":
     """The keys by id that signatures of ours may be made with; those that are broken or for something else are passed over."""
+    import jwt
+
     try:
         listed = jwt.PyJWKSet.from_dict(json.loads(content)).keys
     except (jwt.PyJWTError, ValueError, TypeError, AttributeError, RecursionError) as error:
@@ -173,6 +181,8 @@ def _signing_keys(content: bytes, source: str) -> dict[str, jwt.PyJWK]:
 
 
 def _reason(error: Exception, audiences: Sequence[str]) -> str:
+    import jwt
+
     if isinstance(error, jwt.ExpiredSignatureError):
         return "The token has expired. Mint a new one shortly before the login."
     if isinstance(error, jwt.ImmatureSignatureError):

@@ -33,11 +33,35 @@ class _Marked(Extension):
         return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True)).set_lineno(line)
 
 
+class _Dict:
+    """`dict` without its attributes."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+        return dict(*args, **kwargs)
+
+    def fromkeys(self, *args: Any) -> dict[Any, Any]:
+        return dict.fromkeys(*args)
+
+
+class _Namespace(jinja2.utils.Namespace):
+    """Jinja's namespace without names that reach into Python."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        values = dict(*args, **kwargs)
+        for name in values:
+            _check_name(name)
+        super().__init__(values)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        _check_name(name)
+        super().__setitem__(name, value)
+
+
 def environment() -> ImmutableSandboxedEnvironment:
     """Jinja as transformers sets it up for chat templates."""
     made = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_Marked, loopcontrols])
     made.filters["tojson"] = _as_json
-    made.globals.update(raise_exception=_refuse, strftime_now=_today)
+    made.globals.update(raise_exception=_refuse, strftime_now=_today, dict=_Dict(), namespace=_Namespace)
     return made
 
 
@@ -61,6 +85,11 @@ def main() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
+
+
+def _check_name(name: Any) -> None:
+    if isinstance(name, str) and name.startswith("_"):
+        raise jinja2.exceptions.SecurityError(f"a chat template cannot store {name!r}: the name starts with an underscore")
 
 
 def _as_json(value: Any, **options: Any) -> str:

@@ -1,6 +1,7 @@
 """Chat and text generation with decoder-only models, token by token."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from yunmo.core.choosing import Choosing, beams_of, choosing_of
 from yunmo.core.engine import Engine
@@ -8,7 +9,8 @@ from yunmo.core.errors import EngineFailed, Unsupported
 from yunmo.core.generating import prompt_tokens, room_after, tokens_to_follow
 from yunmo.core.tasks import Chat, Generate, TextDelta, TokenLogprob
 from yunmo.core.usage import Usage
-from yunmo.engines.transformers import decoding, templates
+from yunmo.engines.chats.templates import Renderer, values_of
+from yunmo.engines.transformers import decoding
 from yunmo.engines.transformers.decoding import Chooser, Watcher, Writer
 from yunmo.engines.transformers.loading import Checkpoint
 from yunmo.engines.transformers.running import Job, Threaded
@@ -21,21 +23,31 @@ def decoder(checkpoint: Checkpoint, tasks: tuple[str, ...]) -> Engine:
     generator = Generator(checkpoint)
     if "chat" not in tasks:
         return Threaded(tasks, {Generate: generator.generate}, checkpoint.plan)
-    template = templates.template_of(checkpoint.tokenizer)
+    template = template_of(checkpoint.tokenizer)
     if template is None:
         raise EngineFailed("the model has no chat template: add one to its tokenizer, or deploy it for generate only")
-    renderer = templates.Renderer(template, checkpoint.tokenizer.special_tokens_map)
+    renderer = Renderer(template, checkpoint.tokenizer.special_tokens_map)
     return _ChatEngine(tasks, generator, renderer, checkpoint)
+
+
+def template_of(tokenizer: Any) -> str | None:
+    """The tokenizer's template for chats; the one called default where there are several."""
+    template = getattr(tokenizer, "chat_template", None)
+    if isinstance(template, Mapping):
+        return template.get("default")
+    if isinstance(template, Sequence) and not isinstance(template, str):
+        return next((each["template"] for each in template if each.get("name") == "default"), None)
+    return template
 
 
 class _ChatEngine(Threaded):
     """A Threaded engine that owns the process which renders its template."""
 
-    def __init__(self, tasks: tuple[str, ...], generator: "Generator", renderer: templates.Renderer, checkpoint: Checkpoint) -> None:
+    def __init__(self, tasks: tuple[str, ...], generator: "Generator", renderer: Renderer, checkpoint: Checkpoint) -> None:
         def chat(request: Chat, job: Job) -> Usage:
             if request.tools and request.tool_choice != "none":
                 raise Unsupported("this engine does not read tool calls; deploy the model as GGUF, or send no tools", param="tools")
-            prompt = generator.encode(renderer.render(request), special=False)
+            prompt = generator.encode(renderer.render([values_of(each) for each in request.messages]), special=False)
             return generator.write(prompt, request, job, characters=sum(len(each.content or "") for each in request.messages))
 
         super().__init__(tasks, {Chat: chat, Generate: generator.generate}, checkpoint.plan)

@@ -3,18 +3,21 @@ import json
 import os
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from yunmo.core.errors import InvalidRequest, Unsupported
 from yunmo.core.tasks import Chat, MediaPart, Message, ToolCall
-from yunmo.engines.transformers.templates import Renderer, template_of
+from yunmo.engines.chats.templates import Renderer, values_of
 
 CHAT = Chat(
     messages=(Message(role="system", content="be kind"), Message(role="user", content="hi <b>\n"), Message(role="assistant", content="yes"))
 )
 SPECIAL = {"bos_token": "<s>", "eos_token": "</s>"}
+
+
+def rendered(renderer, request=CHAT):
+    return renderer.render([values_of(each) for each in request.messages])
 
 
 @pytest.fixture
@@ -23,7 +26,7 @@ def render():
 
     def text_of(template: str, request: Chat = CHAT) -> str:
         made.append(Renderer(template, SPECIAL))
-        return made[-1].render(request)
+        return rendered(made[-1], request)
 
     yield text_of
     for renderer in made:
@@ -101,10 +104,10 @@ def test_a_template_without_end_is_stopped_and_the_next_chat_goes_on(template):
     try:
         began = time.monotonic()
         with pytest.raises(InvalidRequest, match="template"):
-            evil.render(CHAT)
+            rendered(evil)
         assert time.monotonic() - began < 25
-        assert evil._process is None or evil._process.poll() is None
-        assert good.render(CHAT) == "hi <b>\n"
+        assert evil._program._process is None or evil._program._process.poll() is None
+        assert rendered(good) == "hi <b>\n"
     finally:
         evil.close()
         good.close()
@@ -113,54 +116,46 @@ def test_a_template_without_end_is_stopped_and_the_next_chat_goes_on(template):
 def test_an_evil_templates_process_is_gone_after_it_was_stopped():
     renderer = Renderer("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", SPECIAL)
     pids = []
-    ask = renderer._ask
+    ask = renderer._program.ask
 
     def noting(question):
         answer = ask(question)
-        pids.append(renderer._process)
+        pids.append(renderer._program._process)
         return answer
 
-    renderer._ask = noting
-    with pytest.raises(InvalidRequest, match="2 seconds"):
-        renderer.render(CHAT)
+    renderer._program.ask = noting
+    with pytest.raises(InvalidRequest, match="time and memory"):
+        rendered(renderer)
     assert pids == [None]
 
 
 def test_the_process_sees_neither_secrets_nor_more_than_it_needs(monkeypatch):
     monkeypatch.setenv("SECRET_TOKEN", "hidden")
     renderer = Renderer("x", SPECIAL)
-    renderer.render(CHAT)
-    assert "hidden" not in Path(f"/proc/{renderer._process.pid}/environ").read_text("utf-8")
+    rendered(renderer)
+    assert "hidden" not in Path(f"/proc/{renderer._program._process.pid}/environ").read_text("utf-8")
     renderer.close()
-    assert renderer._process is None
+    assert renderer._program._process is None
 
 
 def test_chats_at_the_same_time_get_their_own_prompts():
     renderer = Renderer("{{ messages[0].content }}", SPECIAL)
     texts = [f"text {number}" * (number + 1) for number in range(30)]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda text: renderer.render(Chat(messages=(Message(role="user", content=text),))), texts))
+        found = list(pool.map(lambda text: rendered(renderer, Chat(messages=(Message(role="user", content=text),))), texts))
     renderer.close()
     assert found == texts
 
 
 def test_a_dead_process_is_started_again():
     renderer = Renderer("{{ messages[0].role }}", SPECIAL)
-    assert renderer.render(CHAT) == "system"
-    os.kill(renderer._process.pid, 9)
-    renderer._process.wait()
-    assert renderer.render(CHAT) == "system"
+    assert rendered(renderer) == "system"
+    os.kill(renderer._program._process.pid, 9)
+    renderer._program._process.wait()
+    assert rendered(renderer) == "system"
     renderer.close()
 
 
 def test_pictures_are_refused_by_a_text_model(render):
     with pytest.raises(Unsupported, match="text only"):
         render("x", Chat(messages=(Message(role="user", media=(MediaPart(kind="image", data=b"x"),)),)))
-
-
-@pytest.mark.parametrize(
-    ("templates", "chosen"),
-    [({"tool_use": "t", "default": "d"}, "d"), ([{"name": "default", "template": "d"}], "d"), ("only", "only"), (None, None), ({}, None)],
-)
-def test_the_default_template_is_taken_where_there_are_several(templates, chosen):
-    assert template_of(SimpleNamespace(chat_template=templates)) == chosen
