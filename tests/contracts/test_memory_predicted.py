@@ -49,7 +49,7 @@ async def test_the_memory_at_work_is_within_15_percent_of_what_was_foretold(tmp_
 
 @pytest.mark.parametrize(
     ("fields", "file", "least"),
-    [({}, "packed.onnx_data", 45), ({"format": "openvino"}, "model.onnx_data", 20)],
+    [({}, "prepacked.onnx_data", 45), ({"format": "openvino"}, "model.onnx_data", 20)],
     ids=["onnx", "openvino"],
 )
 async def test_two_replicas_share_the_pages_of_their_weights(tmp_path, fields, file, least):
