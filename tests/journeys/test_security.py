@@ -121,9 +121,8 @@ def _operations(server):
 def _address(template, **values):
     name = "secret.git" if "/info/lfs/" in template else "secret"
     name = "beta%2Fsecret" if template.startswith(("/admin/deployments", "/models/{name}", "/hf-inference/models/{name}")) else name
-    values = {"name": name, "owner": "beta", "status": "pending", **FILLED, **values}
-    if template.startswith("/admin/jobs"):
-        values["id"] = FILLED["batch_id"].removeprefix("batch_")
+    own = {"id": FILLED["batch_id"].removeprefix("batch_")} if template.startswith("/admin/jobs") and "batch_id" in FILLED else {}
+    values = {"name": name, "owner": "beta", "status": "pending", **FILLED, **own, **values}
     return re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], "x").replace("beta/secret", "beta%2Fsecret"), template)
 
 
