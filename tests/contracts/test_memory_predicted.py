@@ -16,7 +16,7 @@ SECONDS = 6.0
 WORKERS = 3
 """Once in a while one holds a fifth more than others that do the same."""
 
-MODELS = {"onnx": minilm_directory, "transformers": minilm_directory, "llama_cpp": smollm2_directory, "whisper": whisper_directory}
+MODELS = {"onnx": minilm_directory, "llama_cpp": smollm2_directory, "whisper": whisper_directory}
 
 
 def offered(engine, **fields):
@@ -35,9 +35,8 @@ def offered(engine, **fields):
         ("llama_cpp", {}),
         ("llama_cpp", {"slots": 2, "context_tokens": 2048}),
         ("whisper", {}),
-        ("transformers", {}),
     ],
-    ids=["onnx", "openvino", "llama_cpp", "llama_cpp-small", "whisper", "transformers"],
+    ids=["onnx", "openvino", "llama_cpp", "llama_cpp-small", "whisper"],
 )
 async def test_the_memory_at_work_is_within_15_percent_of_what_was_foretold(tmp_path, engine, fields):
     if fields.get("format") == "openvino":
