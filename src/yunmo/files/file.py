@@ -8,9 +8,6 @@ Purpose = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "ev
 """What people upload files for."""
 
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
-MADE: tuple[str, ...] = ("batch_output", "fine-tune-results")
-"""What jobs make files for."""
-
 UploadStatus = Literal["pending", "completed", "cancelled", "expired"]
 
 

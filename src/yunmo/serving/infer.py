@@ -258,13 +258,15 @@ class Inference:
         offer = runner.offer
         if offer is not None and task_name(request) not in offer.tasks:
             raise Unsupported(f"'{model}' does not do '{task_name(request)}'; it does: {', '.join(offer.tasks)}.", param="model")
-        queue = runner.answerer(request).router
+        answerer = runner.answerer(request)
+        queue = answerer.router
         if not can_wait:
             self._background.note(queue)
-            return self._start(principal, runner, request, deadline_seconds)
+            return self._start(principal, runner.limited, answerer, request, deadline_seconds)
         await self._background.turn(queue)
         try:
-            return self._start(principal, runner, request, deadline_seconds, lambda: self._background.leave(queue))
+            answerer = runner.answerer(request)  # the plan may be another one by now
+            return self._start(principal, runner.limited, answerer, request, deadline_seconds, lambda: self._background.leave(queue))
         except BaseException:
             self._background.leave(queue)
             raise
@@ -272,13 +274,12 @@ class Inference:
     def _start(
         self,
         principal: Principal,
-        runner: Runner,
+        limited: Runner,
+        answerer: Runner,
         request: Request,
         deadline_seconds: float | None,
         on_end: Callable[[], None] | None = None,
     ) -> Answering:
-        limited = runner.limited
-        answerer = runner.answerer(request)
         ticket = self._tenancy.limiter.enter(principal, limited.spec.name, limited.ceilings, _TOKENS_PER_REQUEST)
         answering = Answering(principal, answerer, request, ticket, self._tenancy)
         try:

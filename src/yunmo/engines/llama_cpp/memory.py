@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from yunmo.engines.chats import fitting
 from yunmo.engines.llama_cpp.options import CONTEXT_TOKENS, PROMPT_CACHE_MIB, SLOTS
 
-_SMALLEST_CONTEXT_TOKENS = 512
 _MIB = 1 << 20
 # The library, its compute buffers and Python: 80 MiB beside weights and cache with SmolLM2-135M; large vocabularies take more.
 _OVERHEAD_BYTES = 400 * _MIB
@@ -34,16 +34,8 @@ def resident_bytes(gguf: Mapping[str, Any], file_bytes: int, slots: int, context
 
 def fit(gguf: Mapping[str, Any], file_bytes: int, available_bytes: int) -> tuple[int, int]:
     """Slots and context per slot: shorter contexts before fewer slots, until it fits or nothing is left to give up."""
-    slots = SLOTS
     context_tokens = min(_number(gguf, "context_length") or CONTEXT_TOKENS, CONTEXT_TOKENS)
-    while memory_bytes(gguf, file_bytes, slots, context_tokens) > available_bytes:
-        if context_tokens > 2 * _SMALLEST_CONTEXT_TOKENS:
-            context_tokens //= 2
-        elif slots > 1:
-            slots //= 2
-        else:
-            break
-    return slots, context_tokens
+    return fitting.fit(lambda slots, tokens: memory_bytes(gguf, file_bytes, slots, tokens), available_bytes, SLOTS, context_tokens)
 
 
 def metadata_value(gguf: Mapping[str, Any], key: str) -> Any:

@@ -3,7 +3,6 @@
 A GGUF's tokenizer is rebuilt, and the model loads only if llama.cpp is there to prove that it reads difficult texts alike.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
@@ -13,6 +12,7 @@ import msgspec
 
 from yunmo.core.engine import Engine, Hardware, ModelDescription, Offer, Plan, Progress, check_precision, read_options
 from yunmo.core.errors import InvalidRequest
+from yunmo.engines.chats.fitting import fit, has_template
 from yunmo.engines.openvino_genai import gguf_models
 from yunmo.engines.openvino_genai.families import Decoder, decoder_of
 
@@ -27,7 +27,6 @@ BATCH_TOKENS = 256
 BLOCK_TOKENS = 32
 GRAMMARS = 128
 """How many different grammars are kept at most."""
-_SMALLEST_CONTEXT_TOKENS = 512
 _PREFERENCE = 55
 # The library, its buffers, Python and the tokenizer.
 _OVERHEAD_BYTES = 500 << 20
@@ -65,7 +64,13 @@ class OpenVinoGenAiKind:
         found = _safetensors(model) or _gguf(model)
         if found is None:
             return None
-        slots, context_tokens = _fit(found.decoder, hardware.memory_bytes)
+        decoder = found.decoder
+        slots, context_tokens = fit(
+            lambda slots, tokens: memory_bytes(decoder, "int8", slots, tokens),
+            hardware.memory_bytes,
+            SLOTS,
+            min(decoder.context_tokens, CONTEXT_TOKENS),
+        )
         plan = Plan(
             engine=self.name,
             format="openvino",
@@ -132,7 +137,7 @@ def _safetensors(model: ModelDescription) -> _Found | None:
     if decoder is None or "tokenizer.json" not in model.files or not weights:
         return None
     files = (*weights, *(path for path in model.files if "/" not in path and path.endswith((".json", ".jinja"))))
-    return _Found(decoder, tuple(dict.fromkeys(files)), _has_template(model), _missing("openvino", "openvino_genai"))
+    return _Found(decoder, tuple(dict.fromkeys(files)), has_template(model), _missing("openvino", "openvino_genai"))
 
 
 def _gguf(model: ModelDescription) -> _Found | None:
@@ -181,21 +186,3 @@ def _cache_bytes_per_token(decoder: Decoder, precision: str) -> int:
     scales_of_value, scales_of_key = 8, decoder.head_size * 8 // BLOCK_TOKENS
     head = 8 * decoder.head_size if precision == "fp32" else 2 * decoder.head_size + scales_of_value + scales_of_key
     return decoder.layers * decoder.kv_heads * head
-
-
-def _fit(decoder: Decoder, available_bytes: int) -> tuple[int, int]:
-    """Slots and context per slot: shorter contexts before fewer slots, until it fits or nothing is left to give up."""
-    slots, context_tokens = SLOTS, min(decoder.context_tokens, CONTEXT_TOKENS)
-    while memory_bytes(decoder, "int8", slots, context_tokens) > available_bytes:
-        if context_tokens > 2 * _SMALLEST_CONTEXT_TOKENS:
-            context_tokens //= 2
-        elif slots > 1:
-            slots //= 2
-        else:
-            break
-    return slots, context_tokens
-
-
-def _has_template(model: ModelDescription) -> bool:
-    tokenizer: Mapping[str, Any] = model.documents.get("tokenizer_config.json") or {}
-    return "chat_template.jinja" in model.files or bool(tokenizer.get("chat_template"))

@@ -1,15 +1,15 @@
 """What vLLM can do with a repository: it takes decoders as safetensors with a tokenizer.json, on a GPU or with its build for processors."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from yunmo.core.engine import Engine, Hardware, ModelDescription, Offer, Plan, Progress, check_precision, read_options
 from yunmo.core.errors import InvalidRequest
+from yunmo.engines.chats.fitting import fit, has_template
 from yunmo.engines.vllm.decoders import Decoder, decoder_of
 
 PRECISIONS = ("bf16", "fp16", "fp32")
@@ -18,7 +18,6 @@ BATCH_TOKENS = 2048
 
 _BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
 _INDEX = "model.safetensors.index.json"
-_SMALLEST_CONTEXT_TOKENS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,12 @@ class VllmKind:
         device = _DEVICES[name]
         available = int(hardware.gpu_memory_bytes * _SHARE_OF_GPU) or hardware.memory_bytes
         fixed = device.own_bytes + _weight_bytes(model, weights, "bf16")
-        slots, context_tokens = _fit(decoder, available - fixed, device.slots)
+        slots, context_tokens = fit(
+            lambda slots, tokens: cache_bytes(decoder, "bf16", slots, tokens),
+            available - fixed,
+            device.slots,
+            min(CONTEXT_TOKENS, decoder.context_tokens),
+        )
         needed = fixed + cache_bytes(decoder, "bf16", slots, context_tokens)
         if name == "cuda" and needed > available:
             return None
@@ -88,7 +92,7 @@ class VllmKind:
         )
         return Offer(
             engine=self.name,
-            tasks=("chat", "generate") if _has_template(model) else ("generate",),
+            tasks=("chat", "generate") if has_template(model) else ("generate",),
             plan=plan,
             memory_bytes=_HOST_BYTES if name == "cuda" else needed,
             preference=device.preference,
@@ -124,19 +128,6 @@ def cache_bytes(decoder: Decoder, precision: str, slots: int, context_tokens: in
     return slots * context_tokens * decoder.cache_numbers * _BYTES[precision]
 
 
-def _fit(decoder: Decoder, available_bytes: int, slots: int) -> tuple[int, int]:
-    """Slots and a context whose keys and values fit into so many bytes; first the context is halved, then the slots are."""
-    context_tokens = min(CONTEXT_TOKENS, decoder.context_tokens)
-    while cache_bytes(decoder, "bf16", slots, context_tokens) > available_bytes:
-        if context_tokens > 2 * _SMALLEST_CONTEXT_TOKENS:
-            context_tokens //= 2
-        elif slots > 1:
-            slots //= 2
-        else:
-            break
-    return slots, context_tokens
-
-
 def _weights(model: ModelDescription) -> tuple[str, ...]:
     """The safetensors at the root: one file, or all the shards that an index names."""
     if "model.safetensors" in model.files:
@@ -149,11 +140,6 @@ def _weights(model: ModelDescription) -> tuple[str, ...]:
 def _weight_bytes(model: ModelDescription, weights: tuple[str, ...], precision: str) -> int:
     stored = str(model.config.get("dtype") or model.config.get("torch_dtype") or "float32")
     return sum(model.files[path] for path in weights) * _BYTES[precision] // (2 if "16" in stored else 4)
-
-
-def _has_template(model: ModelDescription) -> bool:
-    tokenizer: Mapping[str, Any] = model.documents.get("tokenizer_config.json") or {}
-    return "chat_template.jinja" in model.files or bool(tokenizer.get("chat_template"))
 
 
 def _missing(device: str) -> str | None:
