@@ -599,12 +599,10 @@ TASKS: dict[str, Task] = {
     )
 }
 
-_REQUEST_NAMES: dict[type[Request], str] = {task.request: task.name for task in TASKS.values()}
-
 
 def task_name(request: Request) -> str:
-    """The name of the task that this request is of."""
-    return _REQUEST_NAMES[type(request)]
+    """The name of the task that this request is of: its tag on the wire."""
+    return str(type(request).__struct_config__.tag)
 
 
 # ---------------------------------------------------------------- items: the unit of batching

@@ -12,9 +12,10 @@ import msgspec
 
 from yunmo.core.engine import Adapter, Draft, Plan
 from yunmo.core.tasks import AnyOutput, AnyRequest
+from yunmo.core.training import TrainerOutput, TrainerRequest
 from yunmo.core.usage import Usage
 
-PROTOCOL = 3
+PROTOCOL = 4
 FRAME_LIMIT_BYTES = 256 * 1024 * 1024
 _HIGH_WATER_BYTES = 256 * 1024
 
@@ -39,7 +40,7 @@ class Submit(_Message, frozen=True, tag=2):
     """Gateway → worker: answer this."""
 
     id: int
-    request: AnyRequest
+    request: AnyRequest | TrainerRequest
 
 
 class Cancel(_Message, frozen=True, tag=3):
@@ -85,7 +86,7 @@ class Chunk(_Message, frozen=True, tag=14):
     """Worker → gateway: a piece of the answer; `spent` is the price until here where it is news, in case the worker dies."""
 
     id: int
-    output: AnyOutput
+    output: AnyOutput | TrainerOutput
     spent: Usage | None = None
 
 
@@ -94,7 +95,7 @@ class Final(_Message, frozen=True, tag=15):
 
     id: int
     usage: Usage
-    output: AnyOutput | None = None
+    output: AnyOutput | TrainerOutput | None = None
 
 
 class Failed(_Message, frozen=True, tag=16):

@@ -1,0 +1,118 @@
+"""The workspace of one training: its rows, its checkpoints, and what it leaves."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from yunmo.core.rows import ROWS, Row
+from yunmo.core.training import HISTORY_FILE, MEDIA_FOLDER, PARITY_FILE, RESULT_FOLDER, TRAIN_FILE, VALIDATION_FILE, Method, ParitySample
+
+_CHECKPOINT = "checkpoint-"
+_KEPT_CHECKPOINTS = 2
+_KEPT_MODELS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A folder that this training alone writes to. A checkpoint's folder has its name only when it is complete."""
+
+    root: Path
+
+    @property
+    def result(self) -> Path:
+        return self.root / RESULT_FOLDER
+
+    @property
+    def media(self) -> Path:
+        return self.root / MEDIA_FOLDER
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def unfinished(self) -> Path:
+        """Where a checkpoint is while it is written."""
+        return self.checkpoints / "unfinished"
+
+    @property
+    def models(self) -> Path:
+        """What was learnt by the end of an epoch, as repositories: `step-N`."""
+        return self.root / "models"
+
+    def rows(self, method: Method, *, is_validation: bool = False) -> Iterator[Row]:
+        """The rows to learn from, or those to be judged by; none if there is no such file. They have been checked before."""
+        path = self.root / (VALIDATION_FILE if is_validation else TRAIN_FILE)
+        if not path.exists():
+            return
+        decode = msgspec.json.Decoder(ROWS[method]).decode
+        with path.open("rb") as lines:
+            yield from (decode(line) for line in lines if line.strip())
+
+    def newest_checkpoint(self) -> Path | None:
+        """The complete checkpoint with the most steps; what a crash left unfinished is removed."""
+        shutil.rmtree(self.unfinished, ignore_errors=True)
+        found = self._numbered(self.checkpoints, _CHECKPOINT)
+        return found[-1] if found else None
+
+    def complete_checkpoint(self, step: int) -> Path:
+        """Give the checkpoint that was just written its name, once all of it is on the disk; the oldest go."""
+        written = self.unfinished / f"{_CHECKPOINT}{step}"
+        _sync(written)
+        final = self.checkpoints / written.name
+        shutil.rmtree(final, ignore_errors=True)
+        written.rename(final)
+        _sync_folder(self.checkpoints)
+        for old in self._numbered(self.checkpoints, _CHECKPOINT)[:-_KEPT_CHECKPOINTS]:
+            shutil.rmtree(old)
+        return final
+
+    def complete_model(self, written: Path, step: int) -> Path:
+        """Keep a written model as that of the step; the oldest go."""
+        _sync(written)
+        final = self.models / f"step-{step}"
+        final.parent.mkdir(exist_ok=True)
+        shutil.rmtree(final, ignore_errors=True)
+        written.rename(final)
+        for old in self._numbered(self.models, "step-")[:-_KEPT_MODELS]:
+            shutil.rmtree(old)
+        return final
+
+    def write_history(self, entries: list[dict[str, Any]]) -> None:
+        """Keep what was told of every step and evaluation."""
+        _write_lines(self.root / HISTORY_FILE, entries)
+
+    def write_parity(self, samples: list[ParitySample]) -> None:
+        """Keep what the trained model answers."""
+        _write_lines(self.root / PARITY_FILE, samples)
+
+    def _numbered(self, folder: Path, prefix: str) -> list[Path]:
+        found = folder.glob(f"{prefix}*") if folder.is_dir() else ()
+        return sorted(found, key=lambda path: int(path.name.removeprefix(prefix)))
+
+
+def _write_lines(path: Path, values: list[Any]) -> None:
+    unfinished = path.with_suffix(".new")
+    unfinished.write_bytes(b"".join(msgspec.json.encode(value) + b"\n" for value in values))
+    unfinished.replace(path)
+
+
+def _sync(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
