@@ -13,6 +13,7 @@ from pathlib import Path
 
 import structlog
 
+from yunmo.cloud.certifying import Certifying
 from yunmo.cloud.cloud import Cloud
 from yunmo.cloud.system import EngineView, System, look_at_engines
 from yunmo.core import plugins
@@ -32,6 +33,7 @@ from yunmo.serving.hardware import find_hardware
 from yunmo.serving.infer import Inference
 from yunmo.serving.memory import MemoryBudget
 from yunmo.serving.offers import offers
+from yunmo.serving.room import Room
 from yunmo.serving.source import HubSource
 from yunmo.serving.store import CalibrationStore, DeploymentStore
 from yunmo.serving.world import Patience, World
@@ -42,6 +44,13 @@ from yunmo.storage.migrate import migrate
 from yunmo.tenancy.issuers import KeysNotRead
 from yunmo.tenancy.publishers import Publisher
 from yunmo.tenancy.tenancy import Tenancy, open_tenancy
+from yunmo.training.check_work import CheckWork
+from yunmo.training.data import TrainingData
+from yunmo.training.publication import Publication
+from yunmo.training.site import Site
+from yunmo.training.train_work import TrainWork
+from yunmo.training.trainings import Trainings
+from yunmo.training.workspaces import Workspaces
 from yunmo.web.access_log import AccessLog
 from yunmo.web.app import App
 from yunmo.web.dialects.admin.dialect import AdminDialect
@@ -130,18 +139,7 @@ async def _open_services(settings: Settings, data: Path, database: Database) -> 
     tenancy = await _tenancy(settings, data, database)
     key = await _admin_key(settings, data, tenancy)
     blobs = _blobs(settings, data)
-    hub = Hub(
-        database,
-        blobs,
-        _secret(data / "secrets" / "signing"),
-        rules=Rules(
-            large_file_bytes=settings.hub.large_file_bytes,
-            cas_epoch=settings.hub.cas_epoch,
-            safetensors_only=settings.hub.safetensors_only,
-            unnamed_bytes=settings.hub.unnamed_bytes,
-        ),
-        record=tenancy.audit.record,
-    )
+    hub = _hub(settings, data, database, blobs, tenancy)
     templates = _templates(settings, data)
     world = _world(settings, data, hub, database, templates)
     deployments = Deployments(
@@ -157,9 +155,10 @@ async def _open_services(settings: Settings, data: Path, database: Database) -> 
     files = Files(database, blobs, FileRules(settings.jobs.file_bytes, settings.jobs.project_bytes))
     inference = Inference(deployments, tenancy, settings.serving.request_seconds, settings.serving.cold_wait_seconds)
     system = System(world.hardware, world.memory, database.dialect, lambda: _engine_views(settings))
-    cloud = Cloud(hub=hub, deployments=deployments, inference=inference, tenancy=tenancy, jobs=jobs, files=files, system=system)
+    trainings = Trainings(jobs, hub.models, TrainingData(files, hub))
+    cloud = Cloud(hub, deployments, inference, tenancy, jobs, files, trainings, system)
     await deployments.restore()
-    job_runner = JobRunner(jobs, database, _kinds(cloud), is_alone=database.dialect == "sqlite")
+    job_runner = JobRunner(jobs, database, _kinds(cloud, _site(data, cloud, world)), is_alone=database.dialect == "sqlite")
     working = asyncio.create_task(job_runner.run(), name="jobs")
     loops = [
         asyncio.create_task(each, name=name)
@@ -187,9 +186,37 @@ async def _open_services(settings: Settings, data: Path, database: Database) -> 
         await tenancy.ledger.flush()
 
 
-def _kinds(cloud: Cloud) -> dict[str, Kind]:
+def _hub(settings: Settings, data: Path, database: Database, blobs: ObjectStore, tenancy: Tenancy) -> Hub:
+    rules = Rules(
+        large_file_bytes=settings.hub.large_file_bytes,
+        cas_epoch=settings.hub.cas_epoch,
+        safetensors_only=settings.hub.safetensors_only,
+        unnamed_bytes=settings.hub.unnamed_bytes,
+    )
+    return Hub(database, blobs, _secret(data / "secrets" / "signing"), rules=rules, record=tenancy.audit.record)
+
+
+def _site(data: Path, cloud: Cloud, world: World) -> Site:
+    return Site(
+        placement=world.placement,
+        workspaces=Workspaces(data / "training"),
+        hub=cloud.hub,
+        files=cloud.files,
+        data=TrainingData(cloud.files, cloud.hub),
+        room=Room(world.memory),
+        hardware=world.hardware,
+        logs=world.logs,
+    )
+
+
+def _kinds(cloud: Cloud, site: Site) -> dict[str, Kind]:
     """What this server can work on."""
-    kinds = [BatchWork(cloud, Inside(OpenAIDialect(cloud).routes()).ask)]
+    publication = Publication(site, Certifying(cloud.inference, cloud.deployments))
+    kinds: list[Kind] = [
+        BatchWork(cloud, Inside(OpenAIDialect(cloud).routes()).ask),
+        CheckWork(site),
+        TrainWork(site, publication),
+    ]
     return {kind.name: kind for kind in kinds}
 
 

@@ -9,6 +9,7 @@ from yunmo.jobs.queue import Jobs
 from yunmo.serving.deployments import Deployments
 from yunmo.serving.infer import Inference
 from yunmo.tenancy.tenancy import Tenancy
+from yunmo.training.trainings import Trainings
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,4 +22,5 @@ class Cloud:
     tenancy: Tenancy
     jobs: Jobs
     files: Files
+    trainings: Trainings
     system: System

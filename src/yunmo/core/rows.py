@@ -4,8 +4,8 @@ Every row is an object of one JSON line. Fields that a method does not know are 
 training in silence.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -15,6 +15,8 @@ from yunmo.core.errors import InvalidRequest
 from yunmo.core.training import Method
 
 PROBLEMS_TOLD = 100
+"""Reading ends at so many."""
+
 _Text = Annotated[str, Meta(min_length=1)]
 
 
@@ -195,41 +197,19 @@ class Problem:
         return f"Line {self.line}{where}: {self.message}"
 
 
-@dataclass(slots=True)
-class Rows:
-    """What was read of a file, and the first hundred problems of it."""
-
-    rows: list[Row] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-
-
-def read_rows(lines: Iterable[bytes], method: Method) -> Rows:
-    """Every row of a JSONL file. Empty lines are passed over; reading ends at the hundredth problem."""
-    read = Rows()
-    decode = msgspec.json.Decoder(ROWS[method]).decode
-    for number, line in _numbered(lines):
-        try:
-            row = decode(line)
-            row.check()
-        except msgspec.ValidationError as error:
-            message, _, path = str(error).partition(" - at `$")
-            read.problems.append(Problem(number, f"{message}.", path.rstrip("`").lstrip(".") or None))
-        except InvalidRequest as error:
-            read.problems.append(Problem(number, error.message, error.param))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            read.problems.append(Problem(number, f"This is not valid JSON: {error}."))
-        else:
-            read.rows.append(row)
-        if len(read.problems) >= PROBLEMS_TOLD:
-            break
-    return read
-
-
-def _numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    for number, line in enumerate(lines, 1):
-        text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-        if text.strip():
-            yield number, text
+def read_row(decoder: "msgspec.json.Decoder[Row]", line: int, text: bytes) -> Row | Problem:
+    """The row of one line of JSON, or why nothing can be learnt from it."""
+    try:
+        row = decoder.decode(text)
+        row.check()
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$")
+        return Problem(line, f"{message}.", path.rstrip("`").lstrip(".") or None)
+    except InvalidRequest as error:
+        return Problem(line, error.message, error.param)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return Problem(line, f"This is not valid JSON: {error}.")
+    return row
 
 
 def _check_turn(turn: Turn, where: str) -> None:

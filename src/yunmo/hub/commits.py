@@ -105,10 +105,8 @@ class Commits:
         """
         if not as_proposal and not revision.startswith(PROPOSAL):
             require_write(principal, repository.namespace)
-        for operation in change.operations:
-            check_path(operation.path)
-        _check_words(change)
-        await self._check_weights(repository, change)
+        check_words(change)
+        await self.check(repository, change.operations)
 
         def work(connection: sa.Connection) -> Made:
             repository_store.lock(connection, repository.id)
@@ -140,8 +138,11 @@ class Commits:
 
         return await self.database.read(work)
 
-    async def _check_weights(self, repository: Repository, change: Change) -> None:
-        for operation in change.operations if self.forbid_pickles else ():
+    async def check(self, repository: Repository, operations: Sequence[Operation]) -> None:
+        """Raise InvalidRequest for paths that cannot be, and for pickles where they are not taken."""
+        for operation in operations:
+            check_path(operation.path)
+        for operation in operations if self.forbid_pickles else ():
             large: LargeFile | None = None
             match operation:
                 case AddFile(path, oid, size):
@@ -155,6 +156,12 @@ class Commits:
                     continue
             if self.forbid_pickles:
                 await self.forbid_pickles.refuse_pickle(Item(path, entry), large)
+
+    def entry_in(self, connection: sa.Connection, repository: Repository, added: AddFile | AddLargeFile) -> Entry:
+        """The line of a tree for a file that is added, inside the caller's transaction. Raises InvalidRequest for one that was not uploaded."""
+        if isinstance(added, AddFile):
+            return file_entry(_name(added.path), added.oid, added.size)
+        return self._large_entry(connection, repository, added)
 
     def _commit(
         self, connection: sa.Connection, principal: Principal, repository: Repository, target: tuple[str, bool], change: Change
@@ -204,17 +211,15 @@ class Commits:
 
     def _apply(self, connection: sa.Connection, repository: Repository, edit: TreeEdit, operation: Operation) -> None:
         match operation:
-            case AddFile(path, oid, size):
-                edit.put(path, file_entry(_name(path), oid, size))
-            case AddLargeFile(path, sha256, size):
-                edit.put(path, self._large_entry(connection, repository, path, (sha256, size)))
+            case AddFile() | AddLargeFile():
+                edit.put(operation.path, self.entry_in(connection, repository, operation))
             case RemoveFile(path):
                 edit.remove_file(path)
             case RemoveFolder(path):
                 edit.remove_folder(path)
 
-    def _large_entry(self, connection: sa.Connection, repository: Repository, path: str, claim: tuple[str, int | None]) -> Entry:
-        sha256, size = claim
+    def _large_entry(self, connection: sa.Connection, repository: Repository, added: AddLargeFile) -> Entry:
+        path, sha256, size = added.path, added.sha256, added.size
         file = self.large.known_in(connection, repository.id, sha256) if _SHA256.fullmatch(sha256) else None
         if file is None:
             raise InvalidRequest(
@@ -245,7 +250,8 @@ def _request_key(principal: Principal, target: str, change: Change) -> str:
     return hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest()
 
 
-def _check_words(change: Change) -> None:
+def check_words(change: Change) -> None:
+    """Raise InvalidRequest for a summary or a description that no commit may have."""
     if not change.title.strip():
         raise InvalidRequest("A commit needs a summary.", param="summary")
     if len(change.title) > TITLE_LIMIT or len(change.message) > MESSAGE_LIMIT:

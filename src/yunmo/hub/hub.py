@@ -21,6 +21,7 @@ from yunmo.hub.garbage import Garbage
 from yunmo.hub.large_store import LargeFileStore
 from yunmo.hub.models import Models
 from yunmo.hub.overviews import Overviews
+from yunmo.hub.publishing import Publishing
 from yunmo.hub.refs import Refs
 from yunmo.hub.repositories import Repositories
 from yunmo.hub.scans import Scans
@@ -72,6 +73,7 @@ class Hub:
         self.discussions = Discussions(database, self.files, clock, forbid_pickles)
         self.downloads = Downloads(database, clock)
         self.uploads = Uploads(self.files, self.blobs, rules.large_file_bytes, rules.safetensors_only)
+        self.publishing = Publishing(self.repositories, self.uploads, self.commits, self.large)
         self.copies = Copies(database, self.repositories, self.files, self.large, clock, forbid_pickles)
         self.erasure = Erasure(database, self.large, clock, record)
         self.access = Access(database, clock, record)

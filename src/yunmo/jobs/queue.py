@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import secrets
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,14 +42,14 @@ class Jobs:
     async def submit(
         self,
         principal: Principal,
-        kind: str,
+        kind: str | Sequence[str],
         given: Mapping[str, Any],
         *,
         priority: int = 0,
         idempotency_key: str | None = None,
         effect: Callable[[sa.Connection, Job], None] | None = None,
     ) -> Job:
-        """Queue a job; `effect` happens in the same transaction.
+        """Queue a job; `effect` happens in the same transaction. Of several kinds it begins as the first, and goes on as the others.
 
         The same `idempotency_key` again leads to the job that was made first. Raises Conflict when that was another request,
         and Overloaded when too many of the project's jobs have not ended.
@@ -58,11 +58,12 @@ class Jobs:
             raise InvalidRequest(f"A job's priority is from {-_PRIORITY_LIMIT} to {_PRIORITY_LIMIT}.", param="priority")
         if idempotency_key is not None and not 1 <= len(idempotency_key) <= _KEY_CHARACTERS:
             raise InvalidRequest(f"An idempotency key has 1 to {_KEY_CHARACTERS} characters.", param="Idempotency-Key")
+        kinds = (kind,) if isinstance(kind, str) else kind
         values = {
             "id": secrets.token_hex(12),
             "project": principal.project,
             "key_id": principal.key_id,
-            "kind": kind,
+            "kind": kinds[0],
             "priority": priority,
             "input": dict(given),
             "idempotency_key": idempotency_key,
@@ -71,7 +72,7 @@ class Jobs:
 
         def write(connection: sa.Connection) -> Job:
             if idempotency_key is not None:
-                made = store.find_repeated(connection, principal.project, kind, idempotency_key)
+                made = store.find_repeated(connection, principal.project, kinds, idempotency_key)
                 if made is not None:
                     return _repeated(*made, digest(given))
             self._check_room(connection, principal.project)

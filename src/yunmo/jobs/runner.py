@@ -23,7 +23,7 @@ from yunmo.core.errors import (
 from yunmo.jobs import store
 from yunmo.jobs.job import Failure, Job, State
 from yunmo.jobs.queue import Jobs
-from yunmo.jobs.work import Kind, LeaseLost, Outcome, Paused, Work
+from yunmo.jobs.work import Kind, LeaseLost, Outcome, Paused, PutBack, Work
 from yunmo.storage.database import Database
 from yunmo.storage.tables import now
 
@@ -122,10 +122,10 @@ class JobRunner:
             if work.wanted == "cancel" and (task is None or not task.cancelling()):
                 await self._end_cancelled(kind, work)
                 return
-            await asyncio.shield(self._put_back(work))  # the server stops
+            await asyncio.shield(self._put_back(work, PutBack()))  # the server stops
             raise
-        except Paused:
-            await self._put_back(work, pauses=True)
+        except PutBack as stop:
+            await self._put_back(work, stop)
         except LeaseLost:
             raise
         except YunmoError as error:
@@ -192,7 +192,8 @@ class JobRunner:
 
     async def _end(self, work: Work, state: State, outcome: Outcome) -> None:
         def write(connection: store.Connection) -> None:
-            if not store.finish(connection, work.job, state, outcome.result, outcome.error, work.progress):
+            result = outcome.result(connection) if callable(outcome.result) else outcome.result
+            if not store.finish(connection, work.job, state, result, outcome.error, work.progress):
                 raise LeaseLost
             if outcome.effect is not None:
                 outcome.effect(connection)
@@ -228,8 +229,9 @@ class JobRunner:
         await self._database.write(write)
         _log.warning("job_attempt_ended", job=job.id, kind=job.kind, code=error.code, retries=retries, waits=waits)
 
-    async def _put_back(self, work: Work, *, pauses: bool = False) -> None:
-        await self._database.write(lambda connection: store.put_back(connection, work.job, pauses=pauses))
+    async def _put_back(self, work: Work, stop: PutBack) -> None:
+        pauses, wait, kind = isinstance(stop, Paused), stop.wait_seconds, stop.kind
+        await self._database.write(lambda connection: store.put_back(connection, work.job, pauses=pauses, wait_seconds=wait, kind=kind))
 
     async def _recover(self) -> None:
         but_for = self._owner if self._is_alone else None

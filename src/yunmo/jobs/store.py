@@ -100,9 +100,9 @@ def find(connection: Connection, project: str | None, job_id: str) -> Job | None
     return None if row is None else _read(row)
 
 
-def find_repeated(connection: Connection, project: str, kind: str, idempotency_key: str) -> tuple[Job, bytes] | None:
-    """The job that was made with this key, and the digest of the request for it."""
-    query = sa.select(job_table).where(_job.project == project, _job.kind == kind, _job.idempotency_key == idempotency_key)
+def find_repeated(connection: Connection, project: str, kinds: Collection[str], idempotency_key: str) -> tuple[Job, bytes] | None:
+    """The job of these kinds that was made with this key, and the digest of the request for it."""
+    query = sa.select(job_table).where(_job.project == project, _job.kind.in_(kinds), _job.idempotency_key == idempotency_key)
     row = connection.execute(query).mappings().one_or_none()
     return None if row is None else (_read(row), bytes(row["request_digest"]))
 
@@ -243,8 +243,18 @@ def finish(
     return connection.execute(_held(job).values(values)).rowcount == 1
 
 
-def put_back(connection: Connection, job: Job, *, wait_seconds: float = 0, error: Failure | None = None, pauses: bool = False) -> bool:
+def put_back(
+    connection: Connection,
+    job: Job,
+    *,
+    wait_seconds: float = 0,
+    error: Failure | None = None,
+    pauses: bool = False,
+    kind: str | None = None,
+) -> bool:
     """Queue the job again, for later or (`pauses`) for when its owner wants it; False when the lease is lost.
+
+    It goes on as another `kind` if one is named.
 
     Without an error the attempt is not held against the job: it was stopped, it did not fail.
     """
@@ -254,6 +264,7 @@ def put_back(connection: Connection, job: Job, *, wait_seconds: float = 0, error
         "lease_until": None,
         "wake_at": _later(moment(connection), wait_seconds),
         "error": None if error is None else asdict(error),
+        "kind": kind or job.kind,
     }
     if error is None:
         values["failures"] = sa.case((_job.failures > 0, _job.failures - 1), else_=0)

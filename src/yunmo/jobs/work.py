@@ -1,8 +1,8 @@
 """What a kind of job is, and what it gets to work with."""
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -16,10 +16,25 @@ from yunmo.storage.tables import now
 Effect = Callable[[sa.Connection], None]
 """What happens to the database if, and only if, the job's own change does."""
 
+Kept = Mapping[str, Any] | Callable[[sa.Connection], Mapping[str, Any]]
+"""What a job keeps (a checkpoint, a result); or what makes it in the transaction that keeps it, where only that can tell (a commit's id)."""
+
 _SMOOTHING = 0.3
 
 
-class Paused(Exception):
+class PutBack(Exception):
+    """Raised by a kind at a point from which it can go on: the job goes back into the queue, and nothing has failed.
+
+    It is looked at again after `wait_seconds`, and goes on as another kind of job if `kind` names one.
+    """
+
+    def __init__(self, *, wait_seconds: float = 0.0, kind: str | None = None) -> None:
+        super().__init__()
+        self.wait_seconds = wait_seconds
+        self.kind = kind
+
+
+class Paused(PutBack):
     """Raised by a kind at a point from which it can go on: the job's owner wants it to wait."""
 
 
@@ -31,7 +46,7 @@ class LeaseLost(Exception):
 class Outcome:
     """How a job ended: its result, and what becomes true in the same transaction. With an error it has failed."""
 
-    result: Mapping[str, Any]
+    result: Kept
     effect: Effect | None = None
     error: Failure | None = None
 
@@ -73,6 +88,16 @@ class _Pace:
         return None if not self.per_second else max(0.0, total - done) / self.per_second
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """An event of a job that has not been written down yet, see `JobEvent`."""
+
+    message: str
+    level: Level = "info"
+    type: str = "message"
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Work:
     """One attempt at a job."""
 
@@ -95,20 +120,20 @@ class Work:
             eta = None if seconds is None else now() + timedelta(seconds=seconds)
         self.progress = Progress(done, total, unit, eta)
 
-    async def save(self, checkpoint: Mapping[str, Any], effect: Effect | None = None) -> None:
+    async def save(self, checkpoint: Kept, effect: Effect | None = None) -> None:
         """Keep how far the work is: the next attempt begins here. Raises LeaseLost, and Paused when that is wanted."""
         progress = self.progress
 
-        def write(connection: sa.Connection) -> Wanted:
-            wanted = store.save(connection, self.job, checkpoint, progress)
+        def write(connection: sa.Connection) -> tuple[Wanted, Mapping[str, Any]]:
+            kept = checkpoint(connection) if callable(checkpoint) else checkpoint
+            wanted = store.save(connection, self.job, kept, progress)
             if wanted is None:
                 raise LeaseLost
             if effect is not None:
                 effect(connection)
-            return wanted
+            return wanted, kept
 
-        self.wanted = await self._database.write(write)
-        self.checkpoint = checkpoint
+        self.wanted, self.checkpoint = await self._database.write(write)
         self.failures = 0
         self._told = progress
         self._on_change()
@@ -117,8 +142,18 @@ class Work:
 
     async def tell(self, message: str, level: Level = "info", type_: str = "message", data: Mapping[str, Any] | None = None) -> None:
         """Add to the job's events."""
-        await self._database.write(lambda connection: store.tell(connection, self.job.id, level, message, type_, data))
-        self._on_change()
+        await self.tell_all([News(message, level, type_, data or {})])
+
+    async def tell_all(self, news: Sequence["News"]) -> None:
+        """Add several events at once."""
+
+        def write(connection: sa.Connection) -> None:
+            for each in news:
+                store.tell(connection, self.job.id, each.level, each.message, each.type, each.data)
+
+        if news:
+            await self._database.write(write)
+            self._on_change()
 
     async def renew(self, lease_seconds: float) -> None:
         """Keep the lease, and learn what the owner wants. Raises LeaseLost."""

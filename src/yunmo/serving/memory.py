@@ -8,6 +8,7 @@ from yunmo.core.errors import Unavailable
 from yunmo.serving.use import Use
 
 _MIB = 1024 * 1024
+_UNUSED_SECONDS = 300.0
 
 
 @dataclass(slots=True, eq=False)
@@ -69,6 +70,19 @@ class MemoryBudget:
             return False
         self._claims.add(claim)
         return True
+
+    async def take_unused(self, claim: Claim) -> bool:
+        """Hold the claim's bytes if only models that nobody has asked for in a while have to leave for them."""
+        leaving = [
+            held for held in self._claims if held.is_evictable() and not held.use.is_warm and held.use.idle_seconds >= _UNUSED_SECONDS
+        ]
+        if self.used_bytes + claim.size - sum(held.size for held in leaving) > self.total_bytes:
+            return False
+        for held in sorted(leaving, key=lambda held: held.use.last):
+            if self.take_free(claim):
+                return True
+            await held.evict()
+        return self.take_free(claim)
 
     def keeps_warm(self, name: str) -> bool:
         """Whether this model is one of those used most, as many as the share for them holds: it stays though nobody asks at the moment."""

@@ -1,10 +1,12 @@
 """What a training job keeps: how far it is, and what it came to. Kept in the job as plain JSON."""
 
+from typing import Any
+
 import msgspec
 
 from yunmo.core.training import TrainingEstimate
 
-CHECKED_KIND, TRAIN_KIND, EVALUATE_KIND = "train-check", "train", "evaluate"
+CHECK_KIND, TRAIN_KIND, EVALUATE_KIND = "train-check", "train", "evaluate"
 """A training is queued as the first, and goes on as the second once its rows and its recipe have been tried."""
 
 
@@ -18,14 +20,18 @@ class Epoch(msgspec.Struct, frozen=True):
 
 
 class TrainingState(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """The job's checkpoint. `base_commit` and `sources` pin what the names of the order meant when it was checked."""
+    """The job's checkpoint. `base`, `base_commit` and `sources` pin what the names of the order meant when it was checked.
+
+    `published` is set once the result can be called; what is left then is to compare how it is served.
+    """
 
     estimate: TrainingEstimate | None = None
+    base: str = ""
     base_commit: str = ""
-    sources: dict[str, str] = {}
+    sources: dict[str, Any] = {}
     epochs: list[Epoch] = []
-    step: int = 0
-    seconds: float = 0.0
+    has_waited: bool = False
+    published: "Trained | None" = None
 
 
 class KeptModel(msgspec.Struct, frozen=True):

@@ -1,7 +1,6 @@
 """One training at a time, in a thread, whose news is streamed."""
 
 import asyncio
-import contextlib
 import os
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -92,7 +91,5 @@ def _forgotten(working: "asyncio.Future[None]") -> None:
 
 
 def _give_way() -> None:
-    """Let every other process go first: whoever serves wakes and runs at once, and training has what is left."""
+    """Let every other process go first: training has what is left."""
     os.nice(_NICENESS)
-    with contextlib.suppress(AttributeError, OSError):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

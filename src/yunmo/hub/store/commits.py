@@ -133,10 +133,12 @@ def commit_by_prefix(connection: sa.Connection, repository_id: int, prefix: str)
     return found[0] if len(found) == 1 else None
 
 
-def commit_by_request(connection: sa.Connection, repository_id: int, request_key: str, since: datetime) -> Commit | None:
-    """The newest commit that this request has made."""
+def commit_by_request(connection: sa.Connection, repository_id: int, request_key: str, since: datetime | None = None) -> Commit | None:
+    """The newest commit that this request has made, ever or since a moment."""
     table = tables.commit.c
-    query = sa.select(*_COLUMNS).where(table.repository_id == repository_id, table.request_key == request_key, table.created_at >= since)
+    query = sa.select(*_COLUMNS).where(table.repository_id == repository_id, table.request_key == request_key)
+    if since is not None:
+        query = query.where(table.created_at >= since)
     return next(iter(_commits(connection, query.order_by(table.created_at.desc()).limit(1))), None)
 
 
