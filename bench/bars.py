@@ -118,6 +118,30 @@ BARS = (
         at_most=1.3,
     ),
     Bar("Batches taken durably, a second", "batches.json", _starting("batches taken durably"), at_least=300),
+    Bar(
+        "An encoder is fine-tuned: useful tokens/s, times transformers Trainer's defaults",
+        "training.json",
+        _at("useful tokens per second, times transformers Trainer's defaults"),
+        at_least=2.2,
+    ),
+    Bar(
+        "The same: accuracy, less that of transformers Trainer's defaults",
+        "training.json",
+        _at("accuracy, less transformers Trainer's"),
+        at_least=-0.01,
+    ),
+    Bar(
+        "A training's steps on the platform: seconds, times the bare loop's",
+        "training.json",
+        _at("platform, times the bare loop"),
+        at_most=1.03,
+    ),
+    Bar(
+        "A training: the wait (p99) of people beside it, times without it",
+        "training.json",
+        _at("p99 beside a training, times without"),
+        at_most=1.3,
+    ),
     _chats(8),
     _chats(16),
     Bar(

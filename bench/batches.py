@@ -49,7 +49,7 @@ def main() -> None:
         exported = next((server.data / "cache" / "derived").glob("*/onnx"))
         bare = BareEncoder(directory, exported, plan, [Embed(inputs=(text,)) for text in texts])
         with server.client() as client:
-            alone = _Visitors(server.url, server.key, texts).wait(options.rate, options.seconds)
+            alone = Visitors(server.url, server.key, texts).wait(options.rate, options.seconds)
             before = bare.seconds_for(0, BARE_TEXTS)
             took = _ended(client, _begin(client, texts))
             after = bare.seconds_for(0, BARE_TEXTS)
@@ -73,7 +73,7 @@ def main() -> None:
     keep("batches", " ".join(["python", *sys.argv]), figures, is_quick=options.quick)
 
 
-class _Visitors:
+class Visitors:
     """People who each embed one text, at moments that know nothing of each other."""
 
     def __init__(self, url: str, key: str, texts: Sequence[str]) -> None:
@@ -139,7 +139,7 @@ def _beside(client: httpx.Client, server: Any, texts: Sequence[str], options: ar
     while client.get(f"/v1/batches/{batch}").json()["request_counts"]["completed"] == 0:
         time.sleep(0.05)
     first, began = client.get(f"/v1/batches/{batch}").json()["request_counts"]["completed"], time.monotonic()
-    waits = _Visitors(server.url, server.key, texts).wait(options.rate, options.seconds)
+    waits = Visitors(server.url, server.key, texts).wait(options.rate, options.seconds)
     view = client.get(f"/v1/batches/{batch}").json()
     pace = (view["request_counts"]["completed"] - first) / (time.monotonic() - began)
     if view["status"] != "in_progress" and not options.quick:

@@ -23,6 +23,7 @@ BENCHMARKS = {
     "classification_http_bert_base": ("classification_http", "--model", "bert-base"),
     "embeddings_http": ("embeddings_http",),
     "batches": ("batches",),
+    "training": ("training",),
     "encoder_fidelity": ("encoder_fidelity",),
     "translation_inprocess": ("translation_inprocess",),
     "memory": ("memory",),

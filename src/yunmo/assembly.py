@@ -155,7 +155,7 @@ async def _open_services(settings: Settings, data: Path, database: Database) -> 
     files = Files(database, blobs, FileRules(settings.jobs.file_bytes, settings.jobs.project_bytes))
     inference = Inference(deployments, tenancy, settings.serving.request_seconds, settings.serving.cold_wait_seconds)
     system = System(world.hardware, world.memory, database.dialect, lambda: _engine_views(settings))
-    trainings = Trainings(jobs, hub.models, TrainingData(files, hub))
+    trainings = Trainings(jobs, hub.models, TrainingData(files, hub), Workspaces(data / "training"))
     cloud = Cloud(hub, deployments, inference, tenancy, jobs, files, trainings, system)
     await deployments.restore()
     job_runner = JobRunner(jobs, database, _kinds(cloud, _site(data, cloud, world)), is_alone=database.dialect == "sqlite")
@@ -167,6 +167,7 @@ async def _open_services(settings: Settings, data: Path, database: Database) -> 
             ("hub", hub.run()),
             ("files", files.run()),
             ("deployments", deployments.run()),
+            ("trainings", trainings.run()),
             ("calibrations", world.calibrations.run()),
             ("templates", templates.warm_up()),
         )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from yunmo.core.errors import InvalidRequest, Unavailable
+from yunmo.core.errors import InvalidRequest
 from yunmo.core.rows import PROBLEMS_TOLD, Problem
 from yunmo.core.training import (
     TRAIN_FILE,
@@ -30,6 +30,8 @@ _WHOLE = frozenset({"supervised", "dpo"})
 
 _NOT_LOADED = (".bin", ".pt", ".pth", ".onnx", ".onnx_data", ".gguf", ".h5", ".msgpack", ".ot", ".ckpt", ".tflite", ".pb")
 _MIB = 1024 * 1024
+_LEAST_BYTES = 1024 * _MIB
+"""The libraries take half of it."""
 
 
 class CheckWork:
@@ -95,7 +97,13 @@ class CheckWork:
 
     async def _try(self, work: Work, order: Order) -> TrainingEstimate:
         await work.tell("The rows are in order; one step is tried.")
-        limit = max(self._site.room.free_bytes, self._site.room.total_bytes // 2)
+        total = self._site.room.total_bytes
+        if total < _LEAST_BYTES:
+            raise InvalidRequest(
+                f"A training needs {_LEAST_BYTES // _MIB} MiB of memory at the least, and all models together may use {total // _MIB} MiB "
+                "(setting serving.memory_bytes). Give Yunmo more memory."
+            )
+        limit = max(self._site.room.free_bytes, total // 2, _LEAST_BYTES)
         async with placed(self._site.placement, self._site.worker_spec(work.job, limit)) as trainer:
             async for news in trainer.ask(CheckTraining(recipe=order.recipe)):
                 if isinstance(news, TrainingNote):
@@ -107,7 +115,7 @@ class CheckWork:
     async def _require(self, work: Work, estimate: TrainingEstimate) -> None:
         """Raise unless the machine can have it at all, and tell what it will take."""
         if estimate.memory_bytes > self._site.room.total_bytes:
-            raise Unavailable(
+            raise InvalidRequest(
                 f"The training needs {estimate.memory_bytes // _MIB} MiB of memory, and all models together may use "
                 f"{self._site.room.total_bytes // _MIB} MiB (setting serving.memory_bytes). Choose a smaller batch_size or max_tokens, or low-rank adapters."
             )

@@ -1,11 +1,13 @@
 """Trainings as those see them who ask for them: ordered, looked at, and listed. What else can be done to a job is the queue's."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
+import structlog
 
-from yunmo.core.errors import Forbidden, NotFound
+from yunmo.core.errors import Forbidden, NotFound, YunmoError
 from yunmo.core.identity import Principal
 from yunmo.hub.models import Models
 from yunmo.jobs.job import Job
@@ -13,19 +15,40 @@ from yunmo.jobs.queue import Jobs
 from yunmo.training.data import TrainingData
 from yunmo.training.order import Order
 from yunmo.training.state import CHECK_KIND, TRAIN_KIND
+from yunmo.training.workspaces import Workspaces
 
 Phase = Literal["validating", "queued", "running", "paused", "succeeded", "failed", "cancelled"]
 _KINDS = (CHECK_KIND, TRAIN_KIND)
 _PAGE = 100
+_SWEEP_SECONDS = 3600.0
+_log = structlog.get_logger()
 
 
 class Trainings:
     """Takes orders. What a caller may not use as a base or as data is refused at once; what is wrong with it, the check finds."""
 
-    def __init__(self, jobs: Jobs, models: Models, data: TrainingData) -> None:
+    def __init__(self, jobs: Jobs, models: Models, data: TrainingData, workspaces: Workspaces) -> None:
         self._jobs = jobs
         self._models = models
         self._data = data
+        self._workspaces = workspaces
+
+    async def run(self) -> None:
+        """Remove what trainings that have ended have left behind, now and every hour, until cancelled."""
+        while True:
+            try:
+                await self._workspaces.sweep(await self._unfinished())
+            except (YunmoError, OSError) as error:
+                _log.warning("workspaces_not_swept", reason=str(error))
+            await asyncio.sleep(_SWEEP_SECONDS)
+
+    async def _unfinished(self) -> set[str]:
+        found: set[str] = set()
+        after = None
+        while jobs := await self._jobs.page(None, kinds=_KINDS, states=("queued", "running"), after=after, limit=_PAGE):
+            found |= {job.id for job in jobs}
+            after = jobs[-1].id
+        return found
 
     async def submit(self, principal: Principal, order: Order, *, idempotency_key: str | None = None, priority: int = 0) -> Job:
         """Queue a training. Raises InvalidRequest, NotFound for a base or rows that are not there, Forbidden for another's repository."""

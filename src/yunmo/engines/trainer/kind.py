@@ -9,7 +9,14 @@ class TrainerKind:
     """The kind of engine that is registered as `trainer`."""
 
     name = "trainer"
-    libraries = ()
+    libraries = (
+        "torch",
+        "transformers.modeling_utils",
+        "transformers.models.auto",
+        "transformers.generation.utils",
+        "accelerate",
+        "peft",
+    )
 
     def offer(self, model: ModelDescription, hardware: Hardware) -> Offer | None:
         """Nothing: a trainer answers no requests of clients."""

@@ -20,13 +20,16 @@ _FASTER = 0.95
 """How much of fp32's time bf16 may take to be worth its rounding."""
 
 _TYPICAL_STEPS = 3
+_SLOW_SECONDS = 3.0
+"""A step that takes longer is measured once: people wait for the check."""
+
 _NEXT_TO_NOTHING = 1e-12
 
 
 def estimate(learner: Learner, workspace: Workspace, recipe: Recipe, tell: Tell) -> TrainingEstimate:
     """Try the largest step, then typical ones, and complete the recipe. Raises InvalidRequest when even the smallest way takes too much memory."""
-    fitting = _fitting(learner, workspace, recipe, tell)
-    complete, seconds = _fastest(learner, workspace, fitting)
+    fitting, longest = _fitting(learner, workspace, recipe, tell)
+    complete, seconds = _fastest(learner, workspace, fitting, _TYPICAL_STEPS if longest < _SLOW_SECONDS else 1)
     steps = steps_of(len(learner.examples), complete)
     parameters = sum(each.numel() for each in learner.model.parameters())
     trained = sum(each.numel() for each in learner.model.parameters() if each.requires_grad)
@@ -48,12 +51,12 @@ def estimate(learner: Learner, workspace: Workspace, recipe: Recipe, tell: Tell)
     )
 
 
-def _fitting(learner: Learner, workspace: Workspace, recipe: Recipe, tell: Tell) -> Recipe:
-    """The recipe whose largest step fits into the memory: in more parts, then with layers computed twice, where that is left to us."""
+def _fitting(learner: Learner, workspace: Workspace, recipe: Recipe, tell: Tell) -> tuple[Recipe, float]:
+    """The recipe whose largest step fits into the memory, and its seconds: in more parts, then with layers computed twice, where that is left to us."""
     last: Exception | None = None
     for tried in _ways(recipe):
         try:
-            _step(learner, workspace, tried, largest=True)
+            seconds = _step(learner, workspace, tried)
         except (MemoryError, RuntimeError) as error:
             if not is_shortage(error):
                 raise
@@ -66,7 +69,7 @@ def _fitting(learner: Learner, workspace: Workspace, recipe: Recipe, tell: Tell)
                     f"A step is computed {parts}{', layers twice' if tried.recomputes else ''}: it would not fit into the memory else."
                 )
             )
-        return tried
+        return tried, seconds
     raise InvalidRequest(f"One step takes more memory than there is. {smaller(tried)}", param="batch_size") from last
 
 
@@ -80,26 +83,25 @@ def _ways(recipe: Recipe) -> Iterator[Recipe]:
             yield msgspec.structs.replace(recipe, accumulation=accumulation, recomputes=recomputes)
 
 
-def _fastest(learner: Learner, workspace: Workspace, recipe: Recipe) -> tuple[Recipe, float]:
+def _fastest(learner: Learner, workspace: Workspace, recipe: Recipe, typical: int) -> tuple[Recipe, float]:
     """The recipe with the precision that is faster here, if that is left to us, and the seconds of a typical step."""
     precisions: list[Precision] = [recipe.precision] if recipe.precision else ["fp32", "bf16"]  # in this order: bf16 stays in the model
     took: dict[Precision, float] = {}
     for precision in precisions:
-        tried = msgspec.structs.replace(recipe, precision=precision)
-        took[precision] = _step(learner, workspace, tried)
+        took[precision] = _step(learner, workspace, msgspec.structs.replace(recipe, precision=precision), typical=typical)
     best: Precision = precisions[0]
     if len(took) > 1:
         best = "bf16" if took["bf16"] < _FASTER * took["fp32"] else "fp32"
     return msgspec.structs.replace(recipe, precision=best), took[best]
 
 
-def _step(learner: Learner, workspace: Workspace, recipe: Recipe, *, largest: bool = False) -> float:
-    """Seconds of a step, over the longest rows or over those that a training meets; what it learns is next to nothing."""
+def _step(learner: Learner, workspace: Workspace, recipe: Recipe, *, typical: int = 0) -> float:
+    """Seconds of a step, over the longest rows or over so many times those that a training meets; what it learns is next to nothing."""
     size = min(len(learner.examples), recipe.batch_size or 1)
-    if largest:
+    if not typical:
         chosen = sorted(range(len(learner.examples)), key=lambda index: -learner.lengths[index])[:size]
     else:
-        chosen = list(LengthGrouped(learner.lengths, size, recipe.seed, lambda: 0))[: size * _TYPICAL_STEPS]
+        chosen = list(LengthGrouped(learner.lengths, size, recipe.seed, lambda: 0))[: size * typical]
     some = dataclasses.replace(
         learner, examples=[learner.examples[index] for index in chosen], lengths=[learner.lengths[index] for index in chosen], validation=()
     )
