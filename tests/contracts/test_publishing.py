@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import hashlib
-import threading
 from datetime import timedelta
 
 import pytest
@@ -187,13 +186,13 @@ async def test_a_repository_that_is_deleted_meanwhile_is_told(hub, directory):
 
 
 class Training:
-    """A job that publishes at its end, and waits before it for the test."""
+    """A job that publishes with a checkpoint, and waits before it for the test."""
 
     name, slots = "train", 1
 
     def __init__(self, hub, directory):
         self.hub, self.directory = hub, directory
-        self.is_prepared, self.may_end, self.is_ending = asyncio.Event(), asyncio.Event(), threading.Event()
+        self.is_prepared, self.may_end, self.has_tried = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def run(self, work):
         prepared = await self.hub.publishing.prepare(ACME, "acme/m", self.directory, work.job.id)
@@ -201,10 +200,13 @@ class Training:
         await self.may_end.wait()
 
         def publish(connection):
-            self.is_ending.set()
             return {"commit": self.hub.publishing.commit_in(connection, prepared, "A model")}
 
-        return Outcome(publish)
+        try:
+            await work.save(publish)
+        finally:
+            self.has_tried.set()
+        return Outcome(work.checkpoint)
 
     async def cancelled(self, work):
         return Outcome({})
@@ -221,7 +223,7 @@ async def working(jobs, database, kind):
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_a_jobs_result_has_the_commit_that_its_end_made(hub, database, directory):
+async def test_a_job_publishes_with_its_checkpoint_and_tells_the_commit(hub, database, directory):
     jobs, kind = Jobs(database, QueueLimits()), Training(hub, directory)
     kind.may_end.set()
     async with working(jobs, database, kind):
@@ -239,7 +241,7 @@ async def test_whoever_has_lost_the_jobs_lease_publishes_nothing(hub, database, 
         await database.write(lambda connection: job_store.put_back(connection, job_of(connection, job.id)))
         taken = await database.write(lambda connection: job_store.claim(connection, ["train"], "another", 30, 4))
         kind.may_end.set()
-        assert await asyncio.to_thread(kind.is_ending.wait, 20)
+        await asyncio.wait_for(kind.has_tried.wait(), 20)
     assert await titles(hub) == ["initial commit"]
     found = await jobs.get("acme", job.id)
     assert (found.state, found.result, found.fence) == ("running", None, taken.fence)

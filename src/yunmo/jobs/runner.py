@@ -192,8 +192,7 @@ class JobRunner:
 
     async def _end(self, work: Work, state: State, outcome: Outcome) -> None:
         def write(connection: store.Connection) -> None:
-            result = outcome.result(connection) if callable(outcome.result) else outcome.result
-            if not store.finish(connection, work.job, state, result, outcome.error, work.progress):
+            if not store.finish(connection, work.job, state, outcome.result, outcome.error, work.progress):
                 raise LeaseLost
             if outcome.effect is not None:
                 outcome.effect(connection)
