@@ -14,13 +14,13 @@ import pytest
 from engine_contract import EngineCase, EngineContract
 
 from starter_models import beckett_recording, two_cities_recording, whisper_directory
+from yunmo.core.drift import drift
 from yunmo.core.engine import Hardware, ModelDescription, Plan
 from yunmo.core.errors import EngineFailed, InvalidRequest, Unsupported
 from yunmo.core.tasks import Generate, Transcribe, TranscriptSegment, fold
 from yunmo.core.usage import Usage
 from yunmo.engines.whisper import audio
 from yunmo.engines.whisper.kind import kind
-from yunmo.serving.calibration.drift import drift
 
 SECONDS = 9.963375
 

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from yunmo.core.drift import Drift, drift
 from yunmo.core.engine import ModelDescription, Plan
 from yunmo.core.tasks import Choice, Choices, Entities, Entity, Label, Labels, Texts, Transcript, Vector, Vectors, task_name
+from yunmo.serving.calibration.budgets import budget_of
 from yunmo.serving.calibration.decision import decide
-from yunmo.serving.calibration.drift import budget_of, drift
 from yunmo.serving.calibration.plot import plot
-from yunmo.serving.calibration.report import Calibration, Drift, Pace, Trial
+from yunmo.serving.calibration.report import Calibration, Pace, Trial
 from yunmo.serving.calibration.runs import unit_of
 from yunmo.serving.calibration.samples import has_samples, samples
 

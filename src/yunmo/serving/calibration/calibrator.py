@@ -13,13 +13,14 @@ from datetime import UTC, datetime
 
 import structlog
 
+from yunmo.core.drift import Drift, drift
 from yunmo.core.engine import ModelDescription, Offer
 from yunmo.core.errors import Unavailable, YunmoError
 from yunmo.core.tasks import Output, Request
 from yunmo.runtime.link import Worker, WorkerSpec
 from yunmo.runtime.placement.placement import Placement
-from yunmo.serving.calibration.drift import budget_of, drift
-from yunmo.serving.calibration.report import Calibration, Drift, Pace, Trial, Verdict
+from yunmo.serving.calibration.budgets import budget_of
+from yunmo.serving.calibration.report import Calibration, Pace, Trial, Verdict
 from yunmo.serving.calibration.runs import answers, milliseconds_alone, per_second, unit_of
 from yunmo.serving.calibration.samples import has_samples, samples
 from yunmo.serving.memory import Claim, MemoryBudget

@@ -2,8 +2,9 @@
 
 from collections.abc import Collection
 
+from yunmo.core.drift import Drift
 from yunmo.core.engine import Plan
-from yunmo.serving.calibration.report import Aim, Calibration, Drift, Trial
+from yunmo.serving.calibration.report import Aim, Calibration, Trial
 
 _TIE = 0.05
 """Plans this close in pace are equally fast: machines are noisier than that, and fidelity and memory are not."""

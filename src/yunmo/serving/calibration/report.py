@@ -5,26 +5,13 @@ from typing import Literal
 
 import msgspec
 
+from yunmo.core.drift import Drift
 from yunmo.core.engine import Plan
 
 Aim = Literal["throughput", "latency"]
 AIMS: tuple[Aim, ...] = ("throughput", "latency")
 
 Verdict = Literal["fit", "drifted", "failed", "untried"]
-
-
-class Drift(msgspec.Struct, frozen=True):
-    """How far a plan's answers are from the reference's, over `samples` inputs.
-
-    `agreement` is the share of equal answers: same best label, same entity per token, same generated text up to the first
-    difference, same words of a translation, summary or transcript in the same order; for vectors the mean cosine. `error` is the relative
-    L2 error of mean-centred logits, or the mean difference of scores; for vectors one minus the smallest cosine; for transcripts the word
-    error rate.
-    """
-
-    agreement: float
-    error: float
-    samples: int
 
 
 class Pace(msgspec.Struct, frozen=True):
