@@ -33,9 +33,10 @@ from yunmo.serving.hardware import find_hardware
 from yunmo.serving.infer import Inference
 from yunmo.serving.memory import MemoryBudget
 from yunmo.serving.offers import offers
+from yunmo.serving.promotions import Promotions
 from yunmo.serving.room import Room
 from yunmo.serving.source import HubSource
-from yunmo.serving.store import CalibrationStore, DeploymentStore
+from yunmo.serving.store import CalibrationStore, DeploymentStore, PromotionStore
 from yunmo.serving.world import Patience, World
 from yunmo.settings import Settings
 from yunmo.storage.blobs import DirectoryStore, ObjectStore, S3Location, S3Store
@@ -48,6 +49,7 @@ from yunmo.training.check_work import CheckWork
 from yunmo.training.data import TrainingData
 from yunmo.training.publication import Publication
 from yunmo.training.site import Site
+from yunmo.training.store import CertificateStore
 from yunmo.training.train_work import TrainWork
 from yunmo.training.trainings import Trainings
 from yunmo.training.workspaces import Workspaces
@@ -156,7 +158,9 @@ async def _open_services(settings: Settings, data: Path, database: Database) -> 
     inference = Inference(deployments, tenancy, settings.serving.request_seconds, settings.serving.cold_wait_seconds)
     system = System(world.hardware, world.memory, database.dialect, lambda: _engine_views(settings))
     trainings = Trainings(jobs, hub.models, TrainingData(files, hub), Workspaces(data / "training"))
-    cloud = Cloud(hub, deployments, inference, tenancy, jobs, files, trainings, system)
+    certificates = CertificateStore(database)
+    promotions = Promotions(PromotionStore(database), deployments, hub.models, certificates.problem)
+    cloud = Cloud(hub, deployments, promotions, inference, tenancy, jobs, files, trainings, certificates, system)
     await deployments.restore()
     job_runner = JobRunner(jobs, database, _kinds(cloud, _site(data, cloud, world)), is_alone=database.dialect == "sqlite")
     working = asyncio.create_task(job_runner.run(), name="jobs")
@@ -212,7 +216,7 @@ def _site(data: Path, cloud: Cloud, world: World) -> Site:
 
 def _kinds(cloud: Cloud, site: Site) -> dict[str, Kind]:
     """What this server can work on."""
-    publication = Publication(site, Certifying(cloud.inference, cloud.deployments))
+    publication = Publication(site, Certifying(cloud.inference, cloud.deployments, cloud.certificates))
     kinds: list[Kind] = [
         BatchWork(cloud, Inside(OpenAIDialect(cloud).routes()).ask),
         CheckWork(site),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from huggingface_hub import HfApi
 from typer.testing import CliRunner
 
 from starter_models import CACHE
@@ -100,6 +101,37 @@ def test_a_model_that_cannot_be_served_ends_with_the_reason(yunmo, tmp_path):
     refused = yunmo("deploy", "cli-acme/empty", exit_code=1)
     assert "empty" in refused.stderr
     assert "There is no model 'cli-acme/nothing'" in yunmo("deploy", "cli-acme/nothing", exit_code=1).stderr
+
+
+def test_a_name_is_promoted_and_goes_back(yunmo, tiny_model, tmp_path):
+    shutil.copytree(tiny_model("classify"), tmp_path / "model")
+    yunmo("push", "model", "cli-acme/promoted")
+    (tmp_path / "model" / "notes.md").write_text("the second\n")
+    yunmo("push", "model", "cli-acme/promoted")
+    second = json.loads(yunmo("promote", "cli-promoted", "cli-acme/promoted", "--json"))
+    assert (second["model"], second["previous"]) == (f"cli-acme/promoted@{second['commit']}", None)
+    assert "has not been promoted" in yunmo("promote", "cli-promoted", "--back", exit_code=1).stderr
+    yunmo("promote", "cli-promoted", "cli-acme/promoted@main", "--force")
+    first = json.loads(yunmo("promote", "cli-promoted", f"cli-acme/promoted@{_parent(second['commit'])}", "--json"))
+    assert first["previous"] == second["model"]
+    shown = yunmo("promote", "cli-promoted")
+    assert f"cli-promoted stands for {first['model']}." in shown
+    assert f"Before, it was {second['model']}: 'yunmo promote cli-promoted --back' goes back." in shown
+    assert json.loads(yunmo("promote", "cli-promoted", "--back", "--json"))["model"] == second["model"]
+    assert "deployment.promoted_back" in yunmo("audit")
+    assert yunmo("promote", "cli-promoted", "x/y", "--back", exit_code=2).exit_code == 2
+    yunmo("undeploy", "cli-promoted")
+
+
+def _parent(commit):
+    """The commit before this one of the model that the test pushes."""
+    commits = HfApi(endpoint=os.environ["YUNMO_URL"], token=_operator_key()).list_repo_commits("cli-acme/promoted")
+    ids = [each.commit_id for each in commits]
+    return ids[ids.index(commit) + 1]
+
+
+def _operator_key():
+    return (Path(os.environ["YUNMO_DATA"]) / "secrets" / "admin-key").read_text().strip()
 
 
 @pytest.mark.parametrize("kind", ["model", "dataset"])

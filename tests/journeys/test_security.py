@@ -43,6 +43,8 @@ CHAT = {"model": "beta/secret", "messages": [{"role": "user", "content": "x"}]}
 BODIES = {
     "": {},
     "/admin/deployments/{name}": {"pinned": True},
+    "/admin/deployments/{name}/promote": {"model": "alpha/own"},
+    "/admin/deployments/{name}/promote-back": {},
     "/admin/keys": {"project": "beta"},
     "/admin/projects": {"name": "gamma"},
     "/admin/aliases/{type}/{name}": {"repository": "beta/secret"},

@@ -79,7 +79,7 @@ def test_every_client_command_answers_machines_in_json(name):
 
 
 def test_the_table_of_contents_has_every_promised_command():
-    promised = {"serve", "push", "pull", "convert", "deploy", "undeploy", "ps", "logs", "calibrate", "usage", "audit", "doctor"}
+    promised = {"serve", "push", "pull", "convert", "deploy", "undeploy", "ps", "logs", "calibrate", "promote", "usage", "audit", "doctor"}
     promised |= {"starter list", "starter install"}
     promised |= {f"jobs {act}" for act in ("list", "show", "logs", "cancel", "pause", "resume", "wait")}
     promised |= {f"key {act}" for act in ("create", "list", "revoke")} | {f"alias {act}" for act in ("set", "list", "remove")}

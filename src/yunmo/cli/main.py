@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from yunmo.cli import conversion, deployments, doctor, jobs, keys, records, starters, transfers
+from yunmo.cli import conversion, deployments, doctor, jobs, keys, promotions, records, starters, transfers
 from yunmo.cli.output import say_error
 from yunmo.cli.serve import serve
 from yunmo.cli.session import client_command, examples
@@ -95,6 +95,11 @@ app.command(
         "yunmo calibrate acme/sentiment --show --plot plans.svg",
     )
 )(client_command(deployments.calibrate))
+app.command(
+    epilog=examples(
+        "yunmo promote acme/support acme/chat-v2", "yunmo promote acme/support acme/chat@5f2c…", "yunmo promote acme/support --back"
+    )
+)(client_command(promotions.promote))
 app.command(epilog=examples("yunmo usage", "yunmo usage --group-by project,hour --since 2026-11-01T00:00:00Z --json"))(
     client_command(records.usage)
 )

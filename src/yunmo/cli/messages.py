@@ -44,6 +44,16 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "* serves {name}, whose aim is {aim}. Measured in {seconds} s; the first plan is the reference.",
         "* 为 {name} 当前采用的方案（目标：{aim}）。测量用时 {seconds} 秒；第一行为参考方案。",
     ),
+    "promoted": ("{name} stands for {model}.", "{name} 现在对应 {model}。"),
+    "promoted_from": (
+        "Before, it was {previous}: 'yunmo promote {name} --back' goes back.",
+        "之前对应 {previous}；用 “yunmo promote {name} --back” 退回。",
+    ),
+    "certificate_passed": (
+        "Certificate: it is served as it was trained ({samples} samples, agreement {agreement:.4f}, drift {drift:.4f}; {engine} {precision}).",
+        "一致性证书：上线后的回答与训练端一致（{samples} 个样本，一致率 {agreement:.4f}，偏差 {drift:.4f}；{engine} {precision}）。",
+    ),
+    "certificate_failed": ("Certificate failed: {problem}", "一致性证书未通过：{problem}"),
     "undeployed": ("{name} is undeployed.", "{name} 已下线。"),
     "pushed": ("{directory} is at {url}", "{directory} 已推送到 {url}"),
     "pulled": ("{repository} is in {directory}", "{repository} 已下载到 {directory}"),

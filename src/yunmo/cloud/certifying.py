@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from yunmo.core.engine import Plan
 from yunmo.core.errors import NotFound, YunmoError
 from yunmo.core.identity import Principal
-from yunmo.core.tasks import Output, Request
+from yunmo.core.tasks import AnyRequest, Output
 from yunmo.core.training import ParitySample
 from yunmo.jobs.job import Job
 from yunmo.serving.deployments import Deployments
 from yunmo.serving.infer import Inference
 from yunmo.training.parity import ServedBy, certify, unasked
 from yunmo.training.state import Certificate
+from yunmo.training.store import CertificateStore
 
 _SECONDS = 1800.0
 """How long one answer may take: the model is deployed for it, and live requests go first."""
@@ -20,15 +21,21 @@ _SECONDS = 1800.0
 class Certifying:
     """Asks a published revision what its trainer was asked, by the way that clients' requests go."""
 
-    def __init__(self, inference: Inference, deployments: Deployments) -> None:
+    def __init__(self, inference: Inference, deployments: Deployments, certificates: CertificateStore) -> None:
         self._inference = inference
         self._deployments = deployments
+        self._certificates = certificates
 
     async def __call__(self, job: Job, model: str, commit: str, samples: Sequence[ParitySample]) -> Certificate:
-        """The certificate; one that is not passed says why, also where the model cannot be served at all."""
+        """The revision's certificate, which is kept; one that is not passed says why, also where the model cannot be served at all."""
+        certificate = await self._certified(job, model, commit, samples)
+        await self._certificates.save(model, commit, certificate)
+        return certificate
+
+    async def _certified(self, job: Job, model: str, commit: str, samples: Sequence[ParitySample]) -> Certificate:
         owner = Principal(job.project, job.key_id, frozenset({"infer", "read"}))
 
-        async def ask(name: str, request: Request) -> tuple[Output, ServedBy]:
+        async def ask(name: str, request: AnyRequest) -> tuple[Output, ServedBy]:
             answering = await self._inference.begin(owner, name, request, deadline_seconds=_SECONDS, can_wait=True)
             return await answering.whole(), self._served_by(owner, name)
 

@@ -8,7 +8,9 @@ from yunmo.hub.hub import Hub
 from yunmo.jobs.queue import Jobs
 from yunmo.serving.deployments import Deployments
 from yunmo.serving.infer import Inference
+from yunmo.serving.promotions import Promotions
 from yunmo.tenancy.tenancy import Tenancy
+from yunmo.training.store import CertificateStore
 from yunmo.training.trainings import Trainings
 
 
@@ -18,9 +20,11 @@ class Cloud:
 
     hub: Hub
     deployments: Deployments
+    promotions: Promotions
     inference: Inference
     tenancy: Tenancy
     jobs: Jobs
     files: Files
     trainings: Trainings
+    certificates: CertificateStore
     system: System

@@ -8,6 +8,7 @@ from yunmo.jobs.work import Outcome, Work
 from yunmo.serving.calibration.plot import plot
 from yunmo.serving.calibration.report import CalibrationView
 from yunmo.serving.infer import Answering
+from yunmo.serving.promotions import Promotion
 from yunmo.serving.specification import DeploymentSpec, DeploymentView, Served
 from yunmo.tenancy.audit import AuditEntry
 from yunmo.tenancy.devices import Refusal
@@ -16,6 +17,7 @@ from yunmo.tenancy.ledger import TokenTotals, UsageRow
 from yunmo.tenancy.limits import Rates
 from yunmo.tenancy.logins import LoginKey
 from yunmo.tenancy.projects import Project
+from yunmo.training.state import Certificate
 
 __all__ = [
     "PURPOSES",
@@ -23,6 +25,7 @@ __all__ = [
     "Answering",
     "AuditEntry",
     "CalibrationView",
+    "Certificate",
     "Connection",
     "CreatedKey",
     "DeploymentSpec",
@@ -36,6 +39,7 @@ __all__ = [
     "Outcome",
     "Progress",
     "Project",
+    "Promotion",
     "Rates",
     "Refusal",
     "Served",

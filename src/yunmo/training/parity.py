@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from yunmo.core.drift import Budget, Drift, drift, shared_words
 from yunmo.core.errors import DeadlineExceeded, EngineFailed, Overloaded, RateLimited, Unavailable, YunmoError
-from yunmo.core.tasks import Choices, Entities, Fillings, Labels, Output, Request, Texts, Transcript, Vectors
+from yunmo.core.tasks import AnyRequest, Choices, Entities, Fillings, Labels, Output, Texts, Transcript, Vectors
 from yunmo.core.training import ParitySample
 from yunmo.training.state import Certificate
 
@@ -33,7 +33,7 @@ class ServedBy:
     precision: str = ""
 
 
-Ask = Callable[[str, Request], Awaitable[tuple[Output, ServedBy]]]
+Ask = Callable[[str, AnyRequest], Awaitable[tuple[Output, ServedBy]]]
 """Asks a model, by its name, as it is served."""
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -88,7 +88,7 @@ def unasked(model: str, samples: Sequence[ParitySample], error: YunmoError) -> C
     return _failed(len(samples), f"{model} does not answer where it is served: {error.message}", ServedBy())
 
 
-async def _answered(ask: Ask, model: str, request: Request, how: tuple[asyncio.Semaphore, Sleep]) -> tuple[Output, ServedBy]:
+async def _answered(ask: Ask, model: str, request: AnyRequest, how: tuple[asyncio.Semaphore, Sleep]) -> tuple[Output, ServedBy]:
     """The answer; a model that is busy or away is asked again a few times."""
     turns, sleep = how
     async with turns:
