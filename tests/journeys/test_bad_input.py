@@ -62,6 +62,7 @@ DIALECTS = {
     "/v1/moderations": _openai,
     "/v1/audio/speech": _openai,
     "/v1/audio/transcriptions": _openai,
+    "/v1/fine_tuning/jobs": _openai,
     "/models/words": _huggingface,
     "/models/words/pipeline/text-classification": _huggingface,
     "/models/talk": _huggingface,
@@ -76,6 +77,7 @@ DIALECTS = {
     "/admin/deployments": _admin,
     "/admin/keys": _admin,
     "/admin/projects": _admin,
+    "/admin/trainings": _admin,
 }
 JSON_ROUTES = [path for path in DIALECTS if "transcriptions" not in path]
 STATUS = {_openai: 400, _huggingface: 422, _hub: 400, _admin: 400}

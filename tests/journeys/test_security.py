@@ -33,6 +33,7 @@ OWN_ROUTES = {
     ("POST", "/v1/files"),
     ("POST", "/v1/uploads"),
     ("GET", "/v1/batches"),
+    ("GET", "/v1/fine_tuning/jobs"),
     ("GET", "/api/whoami-v2"),
     ("GET", "/api/settings/repositories"),
 }
@@ -50,6 +51,8 @@ BODIES = {
     "/admin/aliases/{type}/{name}": {"repository": "beta/secret"},
     "/admin/deployments": {"model": "beta/secret", "name": "taken"},
     "/v1/batches": {"input_file_id": "file-0", "endpoint": "/v1/embeddings", "completion_window": "24h"},
+    "/v1/fine_tuning/jobs": {"model": "beta/secret", "training_file": "file-0"},
+    "/admin/trainings": {"base": "beta/secret", "recipe": {"method": "classification"}, "rows": {"file": "file-0"}},
     "/v1/uploads": {"filename": "a", "purpose": "batch", "bytes": 1, "mime_type": "text/plain"},
     "/v1/uploads/{upload_id}/complete": {"part_ids": []},
     "/v1/completions": {"model": "beta/secret", "prompt": "x"},
@@ -107,6 +110,10 @@ def tenants(server, tiny_model):
         FILLED["upload_id"] = client.post("/v1/uploads", json=BODIES["/v1/uploads"] | {"filename": "secret"}).json()["id"]
         BODIES["/v1/batches"] |= {"input_file_id": FILLED["file_id"]}
         FILLED["batch_id"] = client.post("/v1/batches", json=BODIES["/v1/batches"]).json()["id"]
+        rows = client.post("/v1/files", files={"file": ("secret.jsonl", b"secret")}, data={"purpose": "fine-tune"}).json()["id"]
+        BODIES["/v1/fine_tuning/jobs"] |= {"training_file": rows}
+        BODIES["/admin/trainings"] |= {"rows": {"file": rows}}
+        FILLED["fine_tuning_job_id"] = client.post("/v1/fine_tuning/jobs", json=BODIES["/v1/fine_tuning/jobs"]).json()["id"]
     return server, alpha, beta
 
 
@@ -123,7 +130,9 @@ def _operations(server):
 def _address(template, **values):
     name = "secret.git" if "/info/lfs/" in template else "secret"
     name = "beta%2Fsecret" if template.startswith(("/admin/deployments", "/models/{name}", "/hf-inference/models/{name}")) else name
-    own = {"id": FILLED["batch_id"].removeprefix("batch_")} if template.startswith("/admin/jobs") and "batch_id" in FILLED else {}
+    jobs = {"/admin/jobs": "batch_id", "/admin/trainings": "fine_tuning_job_id"}
+    kinds = [kind for beginning, kind in jobs.items() if template.startswith(beginning) and kind in FILLED]
+    own = {"id": re.split("[_-]", FILLED[kinds[0]])[1]} if kinds else {}
     values = {"name": name, "owner": "beta", "status": "pending", **FILLED, **own, **values}
     return re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], "x").replace("beta/secret", "beta%2Fsecret"), template)
 

@@ -17,7 +17,9 @@ from yunmo.tenancy.ledger import TokenTotals, UsageRow
 from yunmo.tenancy.limits import Rates
 from yunmo.tenancy.logins import LoginKey
 from yunmo.tenancy.projects import Project
-from yunmo.training.state import Certificate
+from yunmo.training.order import Order, Rows
+from yunmo.training.state import Certificate, KeptModel, Trained, TrainingState
+from yunmo.training.trainings import order_of, phase
 
 __all__ = [
     "PURPOSES",
@@ -34,19 +36,26 @@ __all__ = [
     "File",
     "Job",
     "JobEvent",
+    "KeptModel",
     "KeyInfo",
     "LoginKey",
+    "Order",
     "Outcome",
     "Progress",
     "Project",
     "Promotion",
     "Rates",
     "Refusal",
+    "Rows",
     "Served",
     "TokenTotals",
+    "Trained",
+    "TrainingState",
     "Upload",
     "UploadPart",
     "UsageRow",
     "Work",
+    "order_of",
+    "phase",
     "plot",
 ]

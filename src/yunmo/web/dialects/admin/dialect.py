@@ -28,6 +28,7 @@ from yunmo.web.dialects.admin.deployments import DeploymentRoutes
 from yunmo.web.dialects.admin.jobs import JobRoutes
 from yunmo.web.dialects.admin.promotions import PromotionRoutes
 from yunmo.web.dialects.admin.tenancy import TenancyRoutes
+from yunmo.web.dialects.admin.trainings import TrainingRoutes
 from yunmo.web.metrics import Metrics, Moment
 from yunmo.web.replies import json_reply
 from yunmo.web.request import ClientGone, Request
@@ -62,7 +63,7 @@ class AdminDialect:
     def __init__(self, cloud: Cloud, metrics: Metrics) -> None:
         self._cloud = cloud
         self._metrics = metrics
-        self._groups = (DeploymentRoutes(cloud), PromotionRoutes(cloud), JobRoutes(cloud), TenancyRoutes(cloud))
+        self._groups = (DeploymentRoutes(cloud), PromotionRoutes(cloud), JobRoutes(cloud), TrainingRoutes(cloud), TenancyRoutes(cloud))
 
     def routes(self) -> Sequence[Route]:
         """Health and metrics, then every group."""

@@ -14,7 +14,8 @@ from yunmo.web.dialects.openai.completions import Completion, CompletionBody, co
 from yunmo.web.dialects.openai.embeddings import EmbeddingBody, EmbeddingReply, embedding_handler
 from yunmo.web.dialects.openai.errors import error_reply
 from yunmo.web.dialects.openai.files import FileRoutes
-from yunmo.web.dialects.openai.models import Model, ModelList, model_handler, models_handler
+from yunmo.web.dialects.openai.fine_tuning import FineTuningRoutes
+from yunmo.web.dialects.openai.models import Model, ModelDeleted, ModelList, delete_model_handler, model_handler, models_handler
 from yunmo.web.dialects.openai.moderations import ModerationBody, ModerationReply, moderation_handler
 from yunmo.web.dialects.openai.speech import SpeechBody, speech_handler
 from yunmo.web.request import Request
@@ -36,6 +37,7 @@ class OpenAIDialect:
         return (
             Route("GET", "/v1/models", self._on(models_handler), "infer", "List the models that you may use", None, ModelList),
             Route("GET", "/v1/models/{id*}", self._on(model_handler), "infer", "Look at one model", None, Model),
+            Route("DELETE", "/v1/models/{id*}", self._on(delete_model_handler), "write", "Delete a model of your own", None, ModelDeleted),
             Route("POST", "/v1/chat/completions", self._on(chat_handler), "infer", "Answer a conversation", ChatBody, ChatCompletion),
             Route("POST", "/v1/completions", self._on(completion_handler), "infer", "Continue a text", CompletionBody, Completion),
             Route("POST", "/v1/embeddings", self._on(embedding_handler), "infer", "Turn texts into vectors", EmbeddingBody, EmbeddingReply),
@@ -53,6 +55,7 @@ class OpenAIDialect:
             ),
             *FileRoutes(self._cloud).routes(),
             *BatchRoutes(self._cloud).routes(),
+            *FineTuningRoutes(self._cloud).routes(),
             *self._model_routes(),
         )
 
