@@ -10,7 +10,7 @@ import structlog
 import typer
 from typer.testing import CliRunner
 
-from yunmo.cli.deployments import _news, _pairs
+from yunmo.cli.deployments import _news, pairs
 from yunmo.cli.main import app
 from yunmo.cli.output import size_text
 
@@ -79,15 +79,30 @@ def test_every_client_command_answers_machines_in_json(name):
 
 
 def test_the_table_of_contents_has_every_promised_command():
-    promised = {"serve", "push", "pull", "convert", "deploy", "undeploy", "ps", "logs", "calibrate", "promote", "usage", "audit", "doctor"}
-    promised |= {"starter list", "starter install"}
+    promised = {
+        "serve",
+        "push",
+        "pull",
+        "convert",
+        "deploy",
+        "undeploy",
+        "ps",
+        "logs",
+        "calibrate",
+        "promote",
+        "train",
+        "usage",
+        "audit",
+        "doctor",
+    }
+    promised |= {"import openai", "starter list", "starter install"}
     promised |= {f"jobs {act}" for act in ("list", "show", "logs", "cancel", "pause", "resume", "wait")}
     promised |= {f"key {act}" for act in ("create", "list", "revoke")} | {f"alias {act}" for act in ("set", "list", "remove")}
     assert {" ".join(name) for name in ALL} == promised
 
 
 def test_an_option_of_a_plan_is_json_where_it_can_be_and_text_elsewhere():
-    assert _pairs(["slots=4", "precision=int8", "pad=false", "template=a=b", "cap=null"], "--option", "slots=4") == {
+    assert pairs(["slots=4", "precision=int8", "pad=false", "template=a=b", "cap=null"], "--option", "slots=4") == {
         "slots": 4,
         "precision": "int8",
         "pad": False,

@@ -46,10 +46,10 @@ def deploy(  # noqa: PLR0913 (each parameter is an option of the command)
 
     把模型部署为可调用的服务。
     """
-    options = _pairs(option or [], "--option", "slots=4")
+    options = pairs(option or [], "--option", "slots=4")
     if engine:
         options["engine"] = engine
-    limits = _pairs(limit or [], "--limit", "requests_per_minute=60")
+    limits = pairs(limit or [], "--limit", "requests_per_minute=60")
     given = {"revision": revision, "replicas": replicas, "pinned": pin, "options": options or None, "limits": limits or None}
     wanted = {"model": model, "name": name or model} | {field: value for field, value in given.items() if value is not None}
     view = session.call("POST", "/admin/deployments", json=wanted)
@@ -192,17 +192,18 @@ def _replicas(row: dict[str, Any]) -> str:
     return f"{len(row['replicas'])}/{row['replicas_wanted']}" + (" pinned" if row["is_pinned"] else "")
 
 
-def _pairs(given: list[str], option: str, example: str) -> dict[str, Any]:
-    pairs = {}
+def pairs(given: list[str], option: str, example: str) -> dict[str, Any]:
+    """The values of KEY=VALUE options: JSON where it can be, text elsewhere."""
+    found = {}
     for each in given:
         name, equals, text = each.partition("=")
         if not name or not equals:
             raise typer.BadParameter(f"'{each}' must be KEY=VALUE, such as {example}.", param_hint=option)
         try:
-            pairs[name] = json.loads(text)
+            found[name] = json.loads(text)
         except ValueError:
-            pairs[name] = text
-    return pairs
+            found[name] = text
+    return found
 
 
 def _wait(session: Session, view: dict[str, Any], timeout_seconds: float) -> dict[str, Any]:

@@ -8,10 +8,11 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from yunmo.cli import conversion, deployments, doctor, jobs, keys, promotions, records, starters, transfers
+from yunmo.cli import conversion, deployments, doctor, imports, jobs, keys, promotions, records, starters, transfers
 from yunmo.cli.output import say_error
 from yunmo.cli.serve import serve
 from yunmo.cli.session import client_command, examples
+from yunmo.cli.train import train
 
 
 class _Commands(TyperGroup):
@@ -100,6 +101,14 @@ app.command(
         "yunmo promote acme/support acme/chat-v2", "yunmo promote acme/support acme/chat@5f2c…", "yunmo promote acme/support --back"
     )
 )(client_command(promotions.promote))
+app.command(
+    epilog=examples(
+        "yunmo train classification reviews.jsonl --base acme/bert --to acme/reviews",
+        "yunmo train supervised acme/talks@v2 --base acme/chat --lora 16 --epochs 3 --suffix support",
+        "yunmo train seq2seq pairs.csv --base acme/en-zh --column source=en --column target=zh --no-wait --json",
+        "yunmo train classification reviews.jsonl --base acme/bert --recipe recipe.yaml --set warmup=0.1",
+    )
+)(client_command(train))
 app.command(epilog=examples("yunmo usage", "yunmo usage --group-by project,hour --since 2026-11-01T00:00:00Z --json"))(
     client_command(records.usage)
 )
@@ -139,6 +148,15 @@ _jobs.command("cancel", epilog=examples("yunmo jobs cancel 6f2a…"))(client_com
 _jobs.command("pause", epilog=examples("yunmo jobs pause 6f2a…"))(client_command(jobs.pause))
 _jobs.command("resume", epilog=examples("yunmo jobs resume 6f2a…"))(client_command(jobs.resume))
 _jobs.command("wait", epilog=examples("yunmo jobs wait 6f2a…", "yunmo jobs wait 6f2a… --timeout 3600 --json"))(client_command(jobs.wait))
+
+_import = _group("import", "What you have elsewhere.\n\n从其他平台导入。")
+_import.command(
+    "openai",
+    epilog=examples(
+        "yunmo import openai ./openai-export --base acme/chat --dry-run",
+        "yunmo import openai ./openai-export --map gpt-4o-mini=acme/small --map gpt-4o=acme/large",
+    ),
+)(client_command(imports.import_openai))
 
 
 def main() -> None:

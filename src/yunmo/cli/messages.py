@@ -95,6 +95,56 @@ _TEXTS: dict[str, tuple[str, str]] = {
     ),
     "job_failed": ("Job {id} has not succeeded: {reason}", "任务 {id} 未成功：{reason}"),
     "job_done": ("Job {id} has succeeded.", "任务 {id} 已完成。"),
+    "unreadable_file": ("{file} cannot be read: {reason}.", "无法读取 {file}：{reason}。"),
+    "empty_file": ("{file} is empty.", "{file} 是空文件。"),
+    "no_rows": (
+        "“{data}” is neither a file here nor a data set's name (namespace/name, or namespace/name@revision). Push a directory with 'yunmo push --type dataset'.",
+        "“{data}” 既不是本机文件，也不是数据集名称（命名空间/名称，或 命名空间/名称@版本）。目录请用 “yunmo push --type dataset” 推送。",
+    ),
+    "bad_recipe": ("The recipe cannot be: {reason}.", "训练配方无效：{reason}。"),
+    "other_method": (
+        "The recipe is for the method “{other}”, and “{method}” was asked for.",
+        "配方用于方法 “{other}”，而命令指定了 “{method}”。",
+    ),
+    "training_ordered": (
+        "Training {id} is queued. 'yunmo jobs wait {id}' waits for it, 'yunmo jobs logs {id} --follow' shows what happens.",
+        "训练 {id} 已排队。“yunmo jobs wait {id}” 等待其结束，“yunmo jobs logs {id} --follow” 查看过程。",
+    ),
+    "training_goes_on": (
+        "The training goes on without you. 'yunmo jobs logs {id} --follow' shows it, 'yunmo jobs cancel {id}' ends it.",
+        "训练仍在继续。“yunmo jobs logs {id} --follow” 查看过程，“yunmo jobs cancel {id}” 取消。",
+    ),
+    "trained": (
+        "{model} is there: {steps:,} steps, {tokens:,} tokens, {took}.",
+        "{model} 已完成：{steps:,} 步，{tokens:,} 词元，用时 {took}。",
+    ),
+    "certified": (
+        "It is served as it was trained: {samples} samples, {agreement:.1%} the same, drift {drift:.2g} ({engine}).",
+        "线上结果与训练一致：{samples} 个样本，{agreement:.1%} 相同，偏差 {drift:.2g}（{engine}）。",
+    ),
+    "drifted": (
+        "It is not served as it was trained: {samples} samples, {agreement:.1%} the same, drift {drift:.2g} ({engine}).",
+        "线上结果与训练不一致：{samples} 个样本，{agreement:.1%} 相同，偏差 {drift:.2g}（{engine}）。",
+    ),
+    "not_certified": ("How it is served was not compared with its training: {problem}", "未能比较线上结果与训练：{problem}"),
+    "no_jobs": (
+        "There is no fine-tuning job in {path}: write the list that OpenAI's API gives into jobs.json (docs/guide.md has the lines for it).",
+        "{path} 中没有微调任务：请把 OpenAI 接口返回的任务列表写入 jobs.json（脚本见 docs/guide.zh-CN.md）。",
+    ),
+    "no_export_file": ("The file {file} is not in {folder}.", "{folder} 中没有文件 {file}。"),
+    "no_method": (
+        "The method {method} cannot be done here; supervised and dpo can.",
+        "此处不支持方法 {method}，仅支持 supervised 与 dpo。",
+    ),
+    "no_base": (
+        "No model here stands for {model}: name one with --map {model}=ns/name or --base.",
+        "没有对应 {model} 的模型：请用 --map {model}=命名空间/名称 或 --base 指定。",
+    ),
+    "import_made": ("made", "已创建"),
+    "import_there": ("there already", "已存在"),
+    "import_possible": ("would be made", "可创建"),
+    "import_skipped": ("skipped", "跳过"),
+    "import_impossible": ("cannot be made", "无法创建"),
     "all_well": ("Everything is well.", "一切正常。"),
     "some_wrong": ("{failed} wrong, {warned} to know.", "{failed} 项有问题，{warned} 项需留意。"),
 }

@@ -62,7 +62,17 @@ class Session:
 
     def call(self, method: str, path: str, *, json: Any = None, query: dict[str, Any] | None = None, is_public: bool = False) -> Any:
         """The server's answer, decoded; Failed with its message when it refuses."""
-        reply = self._send(method, path, json=json, query=query, is_public=is_public)
+        return self._answer(self._send(method, path, json=json, query=query, is_public=is_public))
+
+    def call_once(self, path: str, json: Any, idempotency_key: str) -> Any:
+        """The answer to a POST that does nothing the second time: the server finds by its key what the first one made."""
+        return self._answer(self._send("POST", path, json=json, headers={"idempotency-key": idempotency_key}))
+
+    def send_file(self, path: str, field: str, content: bytes) -> Any:
+        """The answer to a multipart POST of these bytes."""
+        return self._answer(self._send("POST", path, files={field: (field, content)}))
+
+    def _answer(self, reply: "httpx.Response") -> Any:
         try:
             answer = reply.json()
         except ValueError:
@@ -79,7 +89,7 @@ class Session:
         return reply.content
 
     def _send(
-        self, method: str, path: str, *, json: Any = None, query: dict[str, Any] | None = None, is_public: bool = False
+        self, method: str, path: str, *, query: dict[str, Any] | None = None, is_public: bool = False, **content: Any
     ) -> "httpx.Response":
         import httpx
 
@@ -88,7 +98,7 @@ class Session:
         try:
             # trust_env off: a proxy of the environment has no business between the command line and its server's key
             with httpx.Client(base_url=self.url, headers=headers, timeout=_ANSWER_SECONDS, trust_env=False) as client:
-                return client.request(method, path, json=json, params=params)
+                return client.request(method, path, params=params, **content)
         except httpx.TimeoutException:
             raise Failed(say("too_slow", url=self.url, seconds=_ANSWER_SECONDS)) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -1,0 +1,232 @@
+"""Trainings on a real server as people order them: with every major version of the official client, and from the command line."""
+
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from huggingface_hub import HfApi
+from typer.testing import CliRunner
+
+from running import running_server
+from tiny_texts import bert
+from yunmo.cli.main import app
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = ROOT / "tests" / "dialects" / "openai_clients" / "fine_tuning.py"
+PYTHONS = {
+    "installed": Path(sys.executable),
+    **{f"openai-{major}": ROOT / ".clients" / f"openai-{major}" / "bin" / "python" for major in (1, 2, 3)},
+}
+WORDS = ("the", "cat", "dog", "sun", "is", "tea", "rain", "a", "big", "house")
+
+
+def labelled(count, seed=1):
+    """Texts whose last word is their label."""
+    draw = random.Random(seed)
+    labels = draw.choices(("good", "bad"), k=count)
+    rows = [{"text": " ".join([*draw.choices(WORDS, k=draw.randint(2, 20)), label]), "label": label} for label in labels]
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with running_server(tmp_path_factory.mktemp("yunmo")) as running:
+        directory = tmp_path_factory.mktemp("base")
+        bert("BertModel", hidden_dropout_prob=0.1)(directory)
+        hub = HfApi(endpoint=running.url, token=running.key)
+        hub.create_repo("acme/base")
+        hub.upload_folder(folder_path=directory, repo_id="acme/base")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def key(server):
+    return server.new_key("acme")
+
+
+@pytest.fixture
+def rows(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(labelled(100))
+    return path
+
+
+@pytest.mark.parametrize("name", PYTHONS)
+def test_the_official_clients_train_follow_and_call_a_model(server, rows, name):
+    if not PYTHONS[name].exists():
+        pytest.skip(f"there is no environment .clients/{name}")
+    command = [str(PYTHONS[name]), str(PROGRAM), server.url, server.new_key(name), "acme/base", str(rows)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert all(seen[step] for step in ("trained", "stopped", "refused"))
+    assert name == "installed" or seen["version"].startswith(name.removeprefix("openai-") + ".")
+
+
+# ------------------------------------------------------------ from the command line
+
+
+@pytest.fixture
+def yunmo(server, key, monkeypatch, tmp_path):
+    """Run a command as the project acme; what it printed."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in {"YUNMO_URL": server.url, "YUNMO_KEY": key, "LANG": "C.UTF-8"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("LC_ALL", raising=False)
+
+    def run(*arguments, exit_code=0):
+        done = CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
+        assert done.exit_code == exit_code, done.output
+        return done
+
+    return run
+
+
+def test_a_training_is_ordered_watched_and_called_from_the_command_line(server, key, yunmo, rows, tmp_path):
+    recipe = {"method": "classification", "epochs": 3, "learning_rate": 0.001, "batch_size": 16}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    validation = tmp_path / "validation.csv"
+    validation.write_text("sentence,label\nthe cat is good,good\nthe tea is bad,bad\n")
+    options = ["--base", "acme/base", "--validation", validation, "--recipe", tmp_path / "recipe.yaml", "--epochs", 1]
+    options += ["--set", "warmup=0.2", "--to", "acme/from-cli", "--wait", "--column", "text=sentence", "--column", "label=label"]
+    renamed = rows.read_bytes().replace(b'"text"', b'"sentence"')
+    rows.write_bytes(renamed)
+    done = yunmo("train", "classification", rows, *options)
+    assert "acme/from-cli is there: 7 steps" in done.stdout
+    assert "accuracy" in done.stdout
+    assert f"curl {server.url}/models/acme/from-cli" in done.stdout
+    assert "100 + 2 to validate" in done.stderr
+    assert "7 × 16 (1 epochs)" in done.stderr
+    assert "Epoch 1, validation" in done.stderr
+    with server.client() as client:
+        client.headers["authorization"] = f"Bearer {key}"
+        answered = client.post("/models/acme/from-cli", json={"inputs": "the cat is good"}).json()
+        assert {each["label"] for each in answered[0]} == {"good", "bad"}
+        [job] = [each for each in client.get("/v1/fine_tuning/jobs").json()["data"] if each["fine_tuned_model"] == "acme/from-cli"]
+        shown = job["method"]["classification"]["hyperparameters"]
+        assert (shown["n_epochs"], shown["batch_size"], shown["warmup"], shown["learning_rate"]) == (1, 16, 0.2, 0.001)
+        assert client.get(f"/admin/trainings/{job['id'].removeprefix('ftjob-')}").json()["order"]["repository"] == "acme/from-cli"
+
+
+def test_a_training_that_is_not_waited_for_is_a_job_like_others(yunmo, rows):
+    ordered = json.loads(yunmo("train", "classification", rows, "--base", "acme/base", "--no-wait", "--json").stdout)
+    assert ordered["phase"] == "validating"
+    assert ordered["order"]["recipe"]["method"] == "classification"
+    yunmo("jobs", "cancel", ordered["id"])
+    assert "queued" in yunmo("train", "classification", rows, "--base", "acme/base", "--no-wait").stdout
+    for job in json.loads(yunmo("jobs", "list", "--json").stdout):
+        if job["status"] not in {"succeeded", "failed", "cancelled"}:
+            yunmo("jobs", "cancel", job["id"])
+
+
+def test_rows_that_cannot_be_learnt_from_end_the_command_with_their_lines(yunmo, tmp_path):
+    (tmp_path / "bad.jsonl").write_text('{"text": "a", "label": "x"}\n{"text": 3, "label": "x"}\n{"txt": "a"}\n')
+    done = yunmo("train", "classification", "bad.jsonl", "--base", "acme/base", "--wait", exit_code=1)
+    assert "Line 2, field 'text'" in done.stderr
+    assert "Line 3" in done.stderr
+    told = json.loads(yunmo("train", "classification", "bad.jsonl", "--base", "acme/base", "--wait", "--json", exit_code=1).stdout)
+    assert told["error"]["code"] == "invalid_request"
+    assert "Line 2" in told["error"]["message"]
+
+
+def test_an_order_that_cannot_be_is_refused_with_its_reason(yunmo, rows):
+    assert "acme/none" in yunmo("train", "classification", rows, "--base", "acme/none", exit_code=1).stderr
+    assert "other/mine" in yunmo("train", "classification", rows, "--base", "acme/base", "--to", "other/mine", exit_code=1).stderr
+    assert "model" in yunmo("train", "classification", rows, exit_code=1).stderr
+
+
+def test_the_same_idempotency_key_orders_one_training(server, key):
+    with server.client() as client:
+        client.headers["authorization"] = f"Bearer {key}"
+        file = client.post("/v1/files", files={"file": ("rows.jsonl", labelled(4))}, data={"purpose": "fine-tune"}).json()["id"]
+        order = {"base": "acme/base", "recipe": {"method": "classification"}, "rows": {"file": file}}
+        replies = [client.post("/admin/trainings", json=order, headers={"idempotency-key": "once"}) for _ in range(3)]
+        assert [reply.status_code for reply in replies] == [201] * 3
+        [identity] = {reply.json()["id"] for reply in replies}
+        client.post(f"/admin/jobs/{identity}/cancel")
+        refused = client.post("/admin/trainings", json=order | {"colour": "red"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_request")
+        assert client.get("/admin/trainings/none").status_code == 404
+        strangers = {"authorization": f"Bearer {server.new_key('strangers')}"}
+        assert client.get(f"/admin/trainings/{identity}", headers=strangers).status_code == 404
+        assert client.get(f"/admin/trainings/{identity}", headers=server.headers).status_code == 200
+
+
+# ------------------------------------------------------------ from OpenAI
+
+
+def exported(folder, jobs):
+    """An account's jobs and files as the script of the guide writes them."""
+    folder.mkdir()
+    (folder / "jobs.json").write_text(json.dumps([{"object": "fine_tuning.job", "created_at": n, **job} for n, job in enumerate(jobs)]))
+    (folder / "files.json").write_text(
+        json.dumps({"object": "list", "data": [{"object": "file", "id": "file-b", "filename": "talks.jsonl"}]})
+    )
+    talk = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
+    (folder / "file-a.jsonl").write_text(json.dumps(talk) + "\n")
+    (folder / "talks.jsonl").write_text(json.dumps(talk) + "\n\n")
+    return folder
+
+
+def test_an_account_at_openai_is_imported_once(server, key, yunmo, tmp_path):
+    mini = {"id": "ftjob-1", "model": "gpt-4o-mini-2024-07-18", "status": "succeeded", "training_file": "file-a", "seed": 42}
+    mini |= {"hyperparameters": {"n_epochs": 3, "batch_size": 1, "learning_rate_multiplier": 1.8}, "method": None}
+    mini |= {"user_provided_suffix": "support", "metadata": {"team": "a"}, "fine_tuned_model": "ft:gpt-4o-mini-2024-07-18:acme:support:x"}
+    large = {"id": "ftjob-2", "model": "gpt-4o", "status": "succeeded", "training_file": "file-a", "validation_file": "file-b"}
+    large |= {"method": {"type": "dpo", "dpo": {"hyperparameters": {"beta": 0.2, "n_epochs": "auto"}}}}
+    lost = {"id": "ftjob-3", "model": "gpt-4o", "status": "succeeded", "training_file": "file-lost"}
+    failed = {"id": "ftjob-4", "model": "gpt-4o", "status": "failed", "training_file": "file-a"}
+    folder = exported(tmp_path / "export", [mini, large, lost, failed])
+    command = ("import", "openai", folder, "--base", "acme/base", "--map", "gpt-4o-mini=acme/base", "--json")
+
+    done = json.loads(yunmo(*command, exit_code=1).stdout)
+    assert [each["state"] for each in done] == ["made", "made", "impossible", "skipped"]
+    assert "file-lost" in done[2]["reason"]
+    with server.client() as client:
+        client.headers["authorization"] = f"Bearer {key}"
+
+        def files():
+            return {file["id"]: file["bytes"] for file in client.get("/v1/files", params={"purpose": "fine-tune"}).json()["data"]}
+
+        sent = files()
+        first, second = (client.get(f"/v1/fine_tuning/jobs/{each['job']}").json() for each in done[:2])
+        assert (first["model"], first["seed"]) == ("acme/base", 42)
+        assert first["metadata"] == {"team": "a", "openai_job_id": "ftjob-1"}
+        asked = client.get(f"/admin/trainings/{done[0]['job'].removeprefix('ftjob-')}").json()["order"]
+        assert asked["suffix"] == "support"
+        assert asked["recipe"]["learning_rate_multiplier"] == 1.8
+        assert (asked["recipe"]["method"], asked["recipe"]["epochs"], asked["recipe"]["batch_size"]) == ("supervised", 3, 1)
+        assert (second["method"]["type"], second["method"]["dpo"]["hyperparameters"]["beta"]) == ("dpo", 0.2)
+        assert first["training_file"] == second["training_file"] != second["validation_file"]
+        assert sent[second["validation_file"]] == sent[first["training_file"]] + 1
+
+        again = json.loads(yunmo(*command, exit_code=1).stdout)
+        assert [each["state"] for each in again] == ["there", "there", "impossible", "skipped"]
+        assert [each["job"] for each in again[:2]] == [each["job"] for each in done[:2]]
+        assert files() == sent
+        for each in done[:2]:
+            client.post(f"/v1/fine_tuning/jobs/{each['job']}/cancel")
+
+
+@pytest.mark.parametrize("guide", ["guide.md", "guide.zh-CN.md"])
+def test_the_guides_script_takes_along_what_the_import_reads(server, yunmo, tmp_path, guide):
+    """Run against this server, which speaks the API that the script asks."""
+    mover = server.new_key(guide.replace(".", "-"))
+    with server.client() as client:
+        client.headers["authorization"] = f"Bearer {mover}"
+        file = client.post("/v1/files", files={"file": ("rows.jsonl", b"no rows\n")}, data={"purpose": "fine-tune"}).json()["id"]
+        job = client.post("/v1/fine_tuning/jobs", json={"model": "acme/base", "training_file": file, "suffix": "x"}).json()["id"]
+    text = (ROOT / "docs" / guide).read_text()
+    [script] = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "openai-export" in block]
+    environment = os.environ | {"OPENAI_BASE_URL": f"{server.url}/v1", "OPENAI_API_KEY": mover}
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, timeout=60, check=True)
+    command = ("import", "openai", tmp_path / "openai-export", "--base", "acme/base", "--all", "--dry-run", "--json")
+    [told] = json.loads(yunmo(*command).stdout)
+    assert (told["id"], told["state"]) == (job, "possible")
+    assert Path(told["files"]["training_file"]).read_bytes() == b"no rows\n"
