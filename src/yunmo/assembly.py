@@ -162,7 +162,7 @@ async def _open_services(settings: Settings, data: Path, database: Database) -> 
     promotions = Promotions(PromotionStore(database), deployments, hub.models, certificates.problem)
     cloud = Cloud(hub, deployments, promotions, inference, tenancy, jobs, files, trainings, certificates, system)
     await deployments.restore()
-    job_runner = JobRunner(jobs, database, _kinds(cloud, _site(data, cloud, world)), is_alone=database.dialect == "sqlite")
+    job_runner = JobRunner(jobs, database, _kinds(cloud, _site(settings, data, cloud, world)), is_alone=database.dialect == "sqlite")
     working = asyncio.create_task(job_runner.run(), name="jobs")
     loops = [
         asyncio.create_task(each, name=name)
@@ -201,7 +201,7 @@ def _hub(settings: Settings, data: Path, database: Database, blobs: ObjectStore,
     return Hub(database, blobs, _secret(data / "secrets" / "signing"), rules=rules, record=tenancy.audit.record)
 
 
-def _site(data: Path, cloud: Cloud, world: World) -> Site:
+def _site(settings: Settings, data: Path, cloud: Cloud, world: World) -> Site:
     return Site(
         placement=world.placement,
         workspaces=Workspaces(data / "training"),
@@ -211,6 +211,7 @@ def _site(data: Path, cloud: Cloud, world: World) -> Site:
         room=Room(world.memory),
         hardware=world.hardware,
         logs=world.logs,
+        address=(settings.http.public_url or f"http://{settings.http.host}:{settings.http.port}").rstrip("/"),
     )
 
 

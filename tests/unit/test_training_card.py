@@ -14,8 +14,8 @@ from yunmo.hub.cards import front_matter
 from yunmo.training.calling import call_of
 from yunmo.training.card import card
 from yunmo.training.order import Order, Rows
-from yunmo.training.provenance import Provenance, Source, training_json
-from yunmo.training.state import KeptModel
+from yunmo.training.provenance import Provenance, training_json
+from yunmo.training.state import KeptModel, Source
 
 COMMIT, DATA, SHA256 = "a" * 40, "b" * 40, "c" * 64
 RECIPE = Recipe(method="classification", seed=7, epochs=3, batch_size=16, learning_rate=5e-5, precision="fp32")

@@ -16,8 +16,8 @@ from yunmo.storage.tables import now
 Effect = Callable[[sa.Connection], None]
 """What happens to the database if, and only if, the job's own change does."""
 
-Kept = Mapping[str, Any] | Callable[[sa.Connection], Mapping[str, Any]]
-"""What a job keeps (a checkpoint, a result); or what makes it in the transaction that keeps it, where only that can tell (a commit's id)."""
+Checkpoint = Mapping[str, Any] | Callable[[sa.Connection], Mapping[str, Any]]
+"""How far the work is; or what makes it so, in the transaction that keeps it, where only that can tell (a commit's id)."""
 
 _SMOOTHING = 0.3
 
@@ -46,7 +46,7 @@ class LeaseLost(Exception):
 class Outcome:
     """How a job ended: its result, and what becomes true in the same transaction. With an error it has failed."""
 
-    result: Kept
+    result: Mapping[str, Any]
     effect: Effect | None = None
     error: Failure | None = None
 
@@ -120,7 +120,7 @@ class Work:
             eta = None if seconds is None else now() + timedelta(seconds=seconds)
         self.progress = Progress(done, total, unit, eta)
 
-    async def save(self, checkpoint: Kept, effect: Effect | None = None) -> None:
+    async def save(self, checkpoint: Checkpoint, effect: Effect | None = None) -> None:
         """Keep how far the work is: the next attempt begins here. Raises LeaseLost, and Paused when that is wanted."""
         progress = self.progress
 

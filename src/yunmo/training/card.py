@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 from yunmo.training.calling import call_of
-from yunmo.training.provenance import PROVENANCE_FILE, Provenance, Source
+from yunmo.training.provenance import PROVENANCE_FILE, Provenance
+from yunmo.training.state import Source
 
 CARD_FILE = "README.md"
 

@@ -66,11 +66,11 @@ class CheckWork:
         method, seed = order.recipe.method, order.recipe.seed
         train, source = await data.write(owner, order.rows, method, root / TRAIN_FILE)
         await _refuse_problems(work, train, "training")
-        state.sources["train"] = msgspec.to_builtins(source)
+        state.sources["train"] = source
         if order.validation is not None:
             validation, source = await data.write(owner, order.validation, method, root / VALIDATION_FILE)
             await _refuse_problems(work, validation, "validation")
-            state.sources["validation"] = msgspec.to_builtins(source)
+            state.sources["validation"] = source
             await work.tell_all(_repeated(train, validation))
             return
         share = order.validation_share
@@ -79,6 +79,7 @@ class CheckWork:
         most = _HELD_BACK_MOST if order.validation_share is None else train.count - 1
         count = hold_back(root / TRAIN_FILE, root / VALIDATION_FILE, share, most, seed)
         if count:
+            state.sources["train"] = msgspec.structs.replace(source, kept_back=count)
             await work.tell(f"{count} of {train.count} rows are kept back for validation: no rows for it were named.")
 
     async def _lay_base(self, job: Job, order: Order, state: TrainingState) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import fnmatch
+import hashlib
 import json
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from yunmo.hub.hub import Hub
 from yunmo.hub.records import Repository
 from yunmo.hub.trees import Item
 from yunmo.training.order import Rows
+from yunmo.training.state import Source
 
 _DATA_URL = "data:"
 _TABLES = {".csv": ",", ".tsv": "\t"}
@@ -37,15 +39,6 @@ class Written:
     problems: list[Problem] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
     media: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where rows came from: a file's id, or a data set at one commit, and how many they are."""
-
-    name: str
-    commit: str
-    rows: int
 
 
 class TrainingData:
@@ -67,18 +60,18 @@ class TrainingData:
         """Check every row and write those that are right to `target`; the files that they name go into the folder for media beside it."""
         folder = target.parent / "sources" / target.stem
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-        if rows.file is not None:
-            paths, source, page = [await self._fetch_file(principal, rows.file, folder)], Source(rows.file, "", 0), None
-        else:
-            page = await self._fetch_data_set(principal, rows, folder)
-            paths, source = page.paths, Source(page.repository.full_name, page.commit, 0)
+        page = None if rows.repository is None else await self._fetch_data_set(principal, rows, folder)
+        paths = [await self._fetch_file(principal, rows, folder)] if page is None else page.paths
         written = await asyncio.to_thread(_write_rows, paths, rows.columns, method, target)
         if written.media:
             await self._fetch_media(page, written, target.parent / MEDIA_FOLDER)
-        return written, Source(source.name, source.commit, written.count)
+        if page is not None:
+            return written, Source(page.repository.full_name, written.count, page.commit, is_data_set=True, split=rows.split or "")
+        name = (await self._files.get(principal.project, rows.file or "")).filename
+        return written, Source(name, written.count, sha256=await asyncio.to_thread(_sha256, paths[0]))
 
-    async def _fetch_file(self, principal: Principal, file_id: str, folder: Path) -> Path:
-        file = await self._files.get(principal.project, file_id)
+    async def _fetch_file(self, principal: Principal, rows: Rows, folder: Path) -> Path:
+        file = await self._files.get(principal.project, rows.file or "")
         ending = Path(file.filename).suffix.lower()
         path = folder / f"rows{ending if ending in _FORMS else '.jsonl'}"
         with path.open("wb") as out:
@@ -167,6 +160,11 @@ def _chosen(rows: Rows, paths: Sequence[str], name: str) -> list[str]:
             param="path" if rows.path else "split",
         )
     return found
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write_rows(paths: Iterable[Path], columns: Mapping[str, str], method: Method, target: Path) -> Written:

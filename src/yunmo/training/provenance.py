@@ -10,27 +10,11 @@ import msgspec
 from yunmo.core.engine import Hardware
 from yunmo.core.training import Recipe, TrainingEstimate, TrainingResult
 from yunmo.training.order import Order
-from yunmo.training.state import KeptModel
+from yunmo.training.state import KeptModel, Source
 
 PROVENANCE_FILE = "training.json"
 FORMAT = 1
 """Of `training.json`. It grows when a field changes its meaning."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Rows that a model learnt from, or was judged by: a data set of the hub at a commit, or a file of the project's by its sha256.
-
-    `kept_back` are those of the rows that were left for validation.
-    """
-
-    name: str
-    rows: int
-    commit: str = ""
-    sha256: str = ""
-    is_data_set: bool = False
-    split: str = ""
-    kept_back: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

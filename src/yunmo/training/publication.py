@@ -1,26 +1,34 @@
 """What a training leaves behind for good: revisions of a repository, a table of its figures, and how it is served."""
 
+import asyncio
+import contextlib
 import csv
+import importlib.metadata
 import io
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 import sqlalchemy as sa
 
+from yunmo.core.errors import YunmoError
 from yunmo.core.training import HISTORY_FILE, PARITY_FILE, RESULT_FOLDER, ParitySample, TrainingResult
 from yunmo.hub.publishing import Prepared
 from yunmo.jobs.job import Job
 from yunmo.jobs.work import Work
+from yunmo.storage.tables import now
+from yunmo.training.card import CARD_FILE, card
 from yunmo.training.order import Order
+from yunmo.training.provenance import PROVENANCE_FILE, Provenance, training_json
 from yunmo.training.site import Site, owner_of
 from yunmo.training.state import Certificate, Epoch, KeptModel, Trained, TrainingState
 from yunmo.training.trainings import order_of
 
 _RESULTS_PURPOSE = "fine-tune-results"
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")
+_LIBRARIES = ("yunmo", "torch", "transformers", "tokenizers", "accelerate", "peft", "trl")
 _SHORT = 8
 _NAME_CHARACTERS = 60
 
@@ -75,8 +83,7 @@ class Publication:
 
     async def certify(self, work: Work, trained: Trained) -> Trained:
         """Have the serving engine answer what the trainer answered, and tell how far apart they are."""
-        path = self._site.workspaces.of(work.job) / PARITY_FILE
-        samples = [msgspec.json.decode(line, type=ParitySample) for line in path.read_bytes().splitlines()] if path.exists() else []
+        samples = _samples(self._site.workspaces.of(work.job))
         await work.tell(f"{len(samples)} answers of the trainer are asked of {trained.model} as it is served.")
         certificate = await self._certify(work.job, trained.model, trained.commit, samples)
         verdict = "is served as it was trained" if certificate.is_passed else "is not served as it was trained"
@@ -90,6 +97,40 @@ class Publication:
 
     async def _describe(self, job: Job, state: TrainingState, result: TrainingResult, root: Path) -> None:
         """Write the card and the provenance beside the weights."""
+        assert state.estimate is not None
+        order = order_of(job)
+        provenance = Provenance(
+            repository=repository_of(job, order),
+            job=job.id,
+            order=order,
+            recipe=state.estimate.recipe,
+            result=result,
+            train=state.sources["train"],
+            validation=state.sources.get("validation"),
+            base=state.base,
+            base_commit=state.base_commit,
+            base_card=await self._base_card(job, state),
+            estimate=state.estimate,
+            parity_samples=len(_samples(root)),
+            hardware=self._site.hardware,
+            versions=_versions(),
+            finished_at=now(),
+            address=self._site.address,
+        )
+        folder = root / RESULT_FOLDER
+        await asyncio.to_thread((folder / CARD_FILE).write_text, card(provenance), "utf-8")
+        await asyncio.to_thread((folder / PROVENANCE_FILE).write_bytes, training_json(provenance))
+
+    async def _base_card(self, job: Job, state: TrainingState) -> Mapping[str, Any]:
+        """The front matter of the base's card; empty where the base is gone by now, or has none."""
+        if not state.base:
+            return {}
+        try:
+            repository = await self._site.hub.repositories.find_readable(owner_of(job), "model", state.base)
+            page = await self._site.hub.files.all(repository, state.base_commit)
+        except YunmoError:
+            return {}
+        return await self._site.hub.overviews.card(page)
 
     def _commit(self, connection: sa.Connection, prepared: Prepared, job: Job, step: int) -> str:
         return self._site.hub.publishing.commit_in(connection, prepared, f"Step {step} of training {job.id}")
@@ -101,6 +142,20 @@ def repository_of(job: Job, order: Order) -> str:
         return order.repository
     stem = order.suffix or order.base.partition("@")[0].rpartition("/")[2] or order.recipe.method
     return f"{job.project}/{_NAME.sub('-', stem).strip('-.')[:_NAME_CHARACTERS] or 'model'}-{job.id[:_SHORT]}"
+
+
+def _samples(root: Path) -> list[ParitySample]:
+    path = root / PARITY_FILE
+    return [msgspec.json.decode(line, type=ParitySample) for line in path.read_bytes().splitlines()] if path.exists() else []
+
+
+def _versions() -> dict[str, str]:
+    """What trains here, as it is installed."""
+    found = {}
+    for name in _LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def _kept(epoch: Epoch, name: str, commit: str) -> KeptModel:

@@ -55,6 +55,7 @@ class Site:
     room: Room
     hardware: Hardware
     logs: Path
+    address: str
 
     def worker_spec(self, job: Job, memory_limit_bytes: int) -> WorkerSpec:
         """The job's trainer: all cores, niced, and no more private memory than this."""

@@ -1,7 +1,5 @@
 """What a training job keeps: how far it is, and what it came to. Kept in the job as plain JSON."""
 
-from typing import Any
-
 import msgspec
 
 from yunmo.core.training import TrainingEstimate
@@ -19,6 +17,21 @@ class Epoch(msgspec.Struct, frozen=True):
     metrics: dict[str, float] = {}
 
 
+class Source(msgspec.Struct, frozen=True):
+    """Rows that a model learnt from, or was judged by: a data set of the hub at a commit, or a file of the project's by its sha256.
+
+    `kept_back` are those of the rows that were left for validation.
+    """
+
+    name: str
+    rows: int
+    commit: str = ""
+    sha256: str = ""
+    is_data_set: bool = False
+    split: str = ""
+    kept_back: int = 0
+
+
 class TrainingState(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The job's checkpoint. `base`, `base_commit` and `sources` pin what the names of the order meant when it was checked.
 
@@ -28,7 +41,7 @@ class TrainingState(msgspec.Struct, kw_only=True, omit_defaults=True):
     estimate: TrainingEstimate | None = None
     base: str = ""
     base_commit: str = ""
-    sources: dict[str, Any] = {}
+    sources: dict[str, Source] = {}
     epochs: list[Epoch] = []
     has_waited: bool = False
     published: "Trained | None" = None
