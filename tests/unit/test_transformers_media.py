@@ -12,8 +12,8 @@ from PIL import Image
 
 import tiny_models
 from yunmo.core.errors import InvalidRequest
-from yunmo.engines.transformers.audio import decode_audio, encode_wav
-from yunmo.engines.transformers.images import MAX_PIXELS, open_image
+from yunmo.engines.pictures import MAX_PIXELS, open_image
+from yunmo.engines.recordings import decode_audio, encode_wav, seconds_of
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
@@ -95,6 +95,23 @@ def test_what_is_not_a_recording_is_refused(data):
     with pytest.raises(InvalidRequest) as refused:
         decode_audio(data, 16_000)
     assert refused.value.param == "audio"
+
+
+@pytest.mark.parametrize(
+    "line", ["#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n", "ffconcat version 1.0\nfile '{}'\n"]
+)
+def test_a_playlist_is_refused_whatever_it_names(tmp_path, line):
+    (tmp_path / "a.wav").write_bytes(tiny_models.wav(1.0))
+    with pytest.raises(InvalidRequest, match="cannot be read"):
+        decode_audio(line.format(tmp_path / "a.wav").encode(), 16_000)
+
+
+@pytest.mark.parametrize("form", ["WAV", "FLAC", "OGG"])
+def test_how_long_a_recording_lasts_is_told_without_decoding_it(tmp_path, form):
+    soundfile.write(tmp_path / "a", np.zeros(12_000), 8000, format=form)
+    assert seconds_of(tmp_path / "a") == seconds_of((tmp_path / "a").read_bytes()) == 1.5
+    with pytest.raises(InvalidRequest):
+        seconds_of(b"no recording")
 
 
 def test_a_recording_that_claims_to_be_endless_is_refused():

@@ -6,7 +6,7 @@ from yunmo.core.engine import Engine
 from yunmo.core.errors import Unsupported
 from yunmo.core.tasks import Describe, Texts
 from yunmo.core.usage import Usage
-from yunmo.engines.transformers.images import open_image, pixels_of
+from yunmo.engines.pictures import open_image, pixels_of
 from yunmo.engines.transformers.loading import Checkpoint
 from yunmo.engines.transformers.running import Job, Threaded
 from yunmo.engines.transformers.written import write_text

@@ -13,8 +13,8 @@ from yunmo.core.errors import ContextTooLong, InvalidRequest, Unsupported
 from yunmo.core.rewriting import check_text
 from yunmo.core.tasks import AnswerDocument, Answers, PlacedWord, Request, Span
 from yunmo.core.usage import Usage
+from yunmo.engines.pictures import open_image, pixels_of
 from yunmo.engines.transformers.answering import best_first
-from yunmo.engines.transformers.images import open_image, pixels_of
 from yunmo.engines.transformers.loading import Checkpoint
 from yunmo.engines.transformers.running import Itemwise, Job, Threaded
 from yunmo.engines.transformers.spans import Found, Window, best_spans

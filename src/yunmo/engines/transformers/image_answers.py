@@ -6,7 +6,7 @@ from yunmo.core.engine import BatchEngine, Engine, Result
 from yunmo.core.rewriting import check_text
 from yunmo.core.tasks import AnswerImage, Label, Labels
 from yunmo.core.usage import Usage
-from yunmo.engines.transformers.images import open_image, pixels_of
+from yunmo.engines.pictures import open_image, pixels_of
 from yunmo.engines.transformers.loading import Checkpoint
 from yunmo.engines.transformers.running import Itemwise, Job, Threaded
 from yunmo.engines.transformers.text import check_top_k, labels_of

@@ -6,7 +6,7 @@ from yunmo.core.engine import BatchEngine, Result
 from yunmo.core.errors import Unsupported
 from yunmo.core.tasks import Mask, Masks, Segment
 from yunmo.core.usage import Usage
-from yunmo.engines.transformers.images import open_image, png_of
+from yunmo.engines.pictures import open_image, png_of
 from yunmo.engines.transformers.loading import Checkpoint
 from yunmo.engines.transformers.running import Itemwise
 from yunmo.engines.transformers.vision import check_share

@@ -8,7 +8,7 @@ from yunmo.core.engine import Engine
 from yunmo.core.errors import InvalidRequest, Unsupported
 from yunmo.core.tasks import Transcribe, Transcript, TranscriptSegment, Word
 from yunmo.core.usage import Usage
-from yunmo.engines.transformers.audio import Samples, decode_audio
+from yunmo.engines.recordings import Samples, decode_audio
 from yunmo.engines.transformers.decoding import Watcher
 from yunmo.engines.transformers.loading import Checkpoint
 from yunmo.engines.transformers.running import Job, Threaded

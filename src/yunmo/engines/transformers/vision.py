@@ -4,7 +4,7 @@ from yunmo.core.engine import BatchEngine, Result
 from yunmo.core.errors import InvalidRequest
 from yunmo.core.tasks import Box, ClassifyImage, ClassifyImageZeroShot, Detect, Detection, Detections, Labels
 from yunmo.core.usage import Usage
-from yunmo.engines.transformers.images import open_image
+from yunmo.engines.pictures import open_image
 from yunmo.engines.transformers.loading import Checkpoint
 from yunmo.engines.transformers.running import Itemwise
 from yunmo.engines.transformers.text import check_labels, check_template, check_top_k, labels_of
