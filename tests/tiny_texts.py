@@ -11,17 +11,17 @@ from tiny_tokenizers import WIDTH, byte_pairs, sentence_pieces, unigram_pieces, 
 def _bert_config(tokenizer: Any, **more: Any) -> Any:
     from transformers import BertConfig
 
-    return BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=WIDTH,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=2 * WIDTH,
-        max_position_embeddings=64,
-        pad_token_id=0,
-        initializer_range=0.5,
-        **more,
-    )
+    sizes = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": WIDTH,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 2 * WIDTH,
+        "max_position_embeddings": 64,
+        "pad_token_id": 0,
+        "initializer_range": 0.5,
+    }
+    return BertConfig(**{**sizes, **more})
 
 
 def bert(class_name: str, **more: Any) -> Callable[[Path], None]:

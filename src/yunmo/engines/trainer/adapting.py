@@ -1,15 +1,22 @@
 """The whole model or low-rank adapters in its place, and either as a repository."""
 
+import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from yunmo.core.errors import InvalidRequest
 from yunmo.core.training import Recipe
 
 
-def adapted(model: Any, recipe: Recipe, task: str) -> Any:
-    """The model with low-rank adapters (peft), if the recipe has them. `task` is peft's name of the kind, such as CAUSAL_LM."""
+def adapted(model: Any, recipe: Recipe, task: str | None, heads: Sequence[str] = ()) -> Any:
+    """The model with low-rank adapters (peft), if the recipe has them. `task` is peft's name of the kind, such as CAUSAL_LM.
+
+    `heads` are names of the model's parts that are new, and so are learnt whole.
+    """
     if recipe.lora is None:
         return model
     from peft import LoraConfig, get_peft_model
@@ -20,11 +27,32 @@ def adapted(model: Any, recipe: Recipe, task: str) -> Any:
         lora_alpha=recipe.lora.alpha,
         lora_dropout=recipe.lora.dropout,
         target_modules=list(recipe.lora.targets) or "all-linear",
+        exclude_modules=rf"(.*\.)?({'|'.join(map(re.escape, heads))})(\..*)?" if heads else None,
+        modules_to_save=list(heads) or None,
     )
     try:
         return get_peft_model(model, config)
     except ValueError as error:
         raise InvalidRequest(f"These layers cannot be given adapters: {error}", param="lora.targets") from error
+
+
+def merged(recipe: Recipe) -> Recipe:
+    """The recipe whose result is a whole model: for kinds of models whose adapters cannot be served beside their base."""
+    return recipe if recipe.lora is None else msgspec.structs.replace(recipe, lora=msgspec.structs.replace(recipe.lora, merge=True))
+
+
+def notes_of_merging(recipe: Recipe) -> tuple[str, ...]:
+    """What to tell of a recipe that leaves its adapters apart, where they are merged all the same."""
+    if recipe.lora is None or recipe.lora.merge:
+        return ()
+    return (
+        "Adapters of such a model cannot be served beside their base: at the end they are merged into it, and the result is a whole model.",
+    )
+
+
+def bare(model: Any) -> Any:
+    """The model itself, below what peft puts around it; its adapters are at work."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def save_model(model: Any, tokenizer: Any, folder: Path, recipe: Recipe) -> None:

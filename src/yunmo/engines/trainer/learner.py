@@ -38,7 +38,8 @@ class Learner:
     no padding. `judge` makes a new Judge. `accuracy` is the share of a batch's tokens that the model would have chosen itself,
     where that says something. `save` writes the model as a repository that can be served. `sample` is one real answer, in words.
     `parity` is what the trained model answers to some inputs, of the kind that clients ask. `trainer` is the class of transformers'
-    Trainer that works on it, with arguments of its own; `arguments` makes its TrainingArguments.
+    Trainer that works on it, with arguments of its own; `arguments` makes its TrainingArguments. `forward` is what the model makes
+    of a batch, with the loss, where the model alone does not tell one. `notes` are told when the training is checked.
     """
 
     model: Any
@@ -56,6 +57,8 @@ class Learner:
     trainer: type | None = None
     trainer_arguments: Mapping[str, Any] = field(default_factory=dict)
     arguments: Callable[..., Any] = transformers.TrainingArguments
+    forward: Callable[[Any, Batch], Any] | None = None
+    notes: Sequence[str] = ()
 
 
 class Method(Protocol):

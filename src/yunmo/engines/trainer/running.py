@@ -40,6 +40,8 @@ def check(base: Path, root: Path, recipe: Recipe, tell: loop.Tell) -> None:
                     f"{learner.cut} rows are longer than {usual.max_tokens or 'what the model reads'} tokens and were cut.", "warning"
                 )
             )
+        for note in learner.notes:
+            tell(TrainingNote(note))
         tell(trial.estimate(learner, workspace, usual, tell))
 
 

@@ -18,6 +18,18 @@ _KEPT_MODELS = 3
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a row is: lines count from 1, `offset` is the first byte of its line."""
+
+    line: int
+    offset: int
+    is_validation: bool = False
+
+    def __str__(self) -> str:
+        return f"Line {self.line}{' of the validation rows' if self.is_validation else ''}"
+
+
+@dataclass(frozen=True, slots=True)
 class Workspace:
     """A folder that this training alone writes to. A checkpoint's folder has its name only when it is complete."""
 
@@ -47,12 +59,27 @@ class Workspace:
 
     def rows(self, method: Method, *, is_validation: bool = False) -> Iterator[Row]:
         """The rows to learn from, or those to be judged by; none if there is no such file. They have been checked before."""
-        path = self.root / (VALIDATION_FILE if is_validation else TRAIN_FILE)
+        yield from (row for _, row in self.placed_rows(method, is_validation=is_validation))
+
+    def placed_rows(self, method: Method, *, is_validation: bool = False) -> Iterator[tuple[Place, Row]]:
+        """The same rows, each with its place."""
+        path = self._file(is_validation)
         if not path.exists():
             return
         decode = msgspec.json.Decoder(ROWS[method]).decode
+        offset = 0
         with path.open("rb") as lines:
-            yield from (decode(line) for line in lines if line.strip())
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield Place(number, offset, is_validation), decode(line)
+                offset += len(line)
+
+    def row_at(self, method: Method, place: Place) -> Row:
+        """The row of this place."""
+        with self._file(place.is_validation).open("rb") as lines:
+            lines.seek(place.offset)
+            row: Row = msgspec.json.decode(lines.readline(), type=ROWS[method])
+            return row
 
     def newest_checkpoint(self) -> Path | None:
         """The complete checkpoint with the most steps; what a crash left unfinished is removed."""
@@ -90,6 +117,9 @@ class Workspace:
     def write_parity(self, samples: list[ParitySample]) -> None:
         """Keep what the trained model answers."""
         _write_lines(self.root / PARITY_FILE, samples)
+
+    def _file(self, is_validation: bool) -> Path:
+        return self.root / (VALIDATION_FILE if is_validation else TRAIN_FILE)
 
     def _numbered(self, folder: Path, prefix: str) -> list[Path]:
         found = folder.glob(f"{prefix}*") if folder.is_dir() else ()

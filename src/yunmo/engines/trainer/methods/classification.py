@@ -6,15 +6,16 @@ from typing import Any
 
 import torch
 
-from yunmo.core.errors import InvalidRequest
 from yunmo.core.metrics import accuracy, macro_f1
 from yunmo.core.rows import LabelledText
 from yunmo.core.tasks import Classify, Label, Labels
 from yunmo.core.training import ParitySample, Recipe
 from yunmo.engines.trainer.adapting import adapted, save_model
+from yunmo.engines.trainer.averaging import Averaging
+from yunmo.engines.trainer.labels import in_the_bases_order, labels_of, load_labelling
 from yunmo.engines.trainer.learner import Batch, Example, Judge, Learner
 from yunmo.engines.trainer.texts import count_unpadded, limit_of, load_tokenizer, padded
-from yunmo.engines.trainer.workspace import Workspace
+from yunmo.engines.trainer.workspace import Place, Workspace
 
 _PARITY_TEXTS = 32
 
@@ -31,9 +32,12 @@ class Classification:
         """Rows are `LabelledText`s; labels get their ids in the order of their names."""
         tokenizer = load_tokenizer(base)
         rows: list[LabelledText] = list(workspace.rows(recipe.method))  # type: ignore[arg-type]
-        validation: list[LabelledText] = list(workspace.rows(recipe.method, is_validation=True))  # type: ignore[arg-type]
-        labels = _labels(rows, validation)
-        model = adapted(_load(base, labels), recipe, "SEQ_CLS")
+        placed: list[tuple[Place, LabelledText]] = list(workspace.placed_rows(recipe.method, is_validation=True))  # type: ignore[arg-type]
+        validation = [row for _, row in placed]
+        labels = labels_of((str(row.label) for row in rows), ((place, str(row.label)) for place, row in placed), "label")
+        labels = in_the_bases_order(labels, base)
+        loaded = load_labelling(base, "AutoModelForSequenceClassification", labels, "texts", problem_type="single_label_classification")
+        model = adapted(loaded, recipe, "SEQ_CLS")
         texts = _Texts(model, tokenizer, labels, limit_of(model.config, tokenizer, recipe))
         examples = [texts.example(row) for row in rows]
         return Learner(
@@ -48,42 +52,11 @@ class Classification:
             sample=lambda: texts.told(rows[0]),
             parity=lambda: texts.parity([*validation, *rows][:_PARITY_TEXTS]),
             cut=texts.cut,
+            trainer=Averaging,
         )
 
 
 method = Classification()
-
-
-def _labels(rows: Sequence[LabelledText], validation: Sequence[LabelledText]) -> list[str]:
-    labels = sorted({str(row.label) for row in rows})
-    if len(labels) < 2:
-        raise InvalidRequest(
-            f"All rows have the label {labels[0]!r}: there is nothing to tell apart." if labels else "There are no rows to learn from.",
-            param="label",
-        )
-    unknown = sorted({str(row.label) for row in validation} - set(labels))
-    if unknown:
-        raise InvalidRequest(f"The validation rows have a label {unknown[0]!r} that no row to learn from has.", param="label")
-    return labels
-
-
-def _load(base: Path, labels: Sequence[str]) -> Any:
-    from transformers import AutoModelForSequenceClassification
-
-    try:
-        return AutoModelForSequenceClassification.from_pretrained(
-            str(base),
-            local_files_only=True,
-            use_safetensors=True,
-            dtype=torch.float32,
-            num_labels=len(labels),
-            id2label=dict(enumerate(labels)),
-            label2id={label: number for number, label in enumerate(labels)},
-            problem_type="single_label_classification",
-            ignore_mismatched_sizes=True,  # a head of other labels is drawn anew
-        )
-    except (OSError, ValueError) as error:
-        raise InvalidRequest(f"This base cannot be given a head that classifies texts: {error}", param="model") from error
 
 
 class _Texts:
