@@ -26,6 +26,9 @@ Method = Literal[
 ]
 METHODS: tuple[Method, ...] = get_args(Method)
 
+WHOLE_BATCHES: frozenset[Method] = frozenset({"embedding"})
+"""Methods that compare the rows of a step with each other: a step is never computed in parts."""
+
 Objective = Literal["masked", "causal", "denoising", "parallel"]
 Family = Literal["bert", "gpt2", "llama", "marian", "t5"]
 Precision = Literal["fp32", "bf16"]

@@ -20,7 +20,7 @@ def judge(learner: Learner, recipe: Recipe) -> dict[str, float]:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16"):
             for start in range(0, len(order), size):
                 batch = learner.collate([learner.validation[index] for index in order[start : start + size]])
-                outputs = learner.model(**batch)
+                outputs = learner.forward(learner.model, batch) if learner.forward else learner.model(**batch)
                 loss = getattr(outputs, "loss", None)
                 if loss is not None:
                     count = _targets(batch)

@@ -123,8 +123,12 @@ class _Loop:
         if self.tokens == 0:
             self.began = time.monotonic()
         self.tokens += self.learner.count(inputs)
-        given = super().compute_loss(model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch)  # type: ignore[misc]
-        loss, outputs = given
+        if self.learner.forward is not None:
+            outputs = self.learner.forward(model, inputs)
+            loss = outputs.loss
+        else:
+            given = super().compute_loss(model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch)  # type: ignore[misc]
+            loss, outputs = given
         if self.learner.accuracy is not None:
             with torch.no_grad():
                 self.accuracies = (*self.accuracies, self.learner.accuracy(outputs, inputs))

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 from yunmo.core.errors import InvalidRequest
-from yunmo.core.training import Recipe
+from yunmo.core.training import WHOLE_BATCHES, Recipe
 
 _SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "Cannot allocate memory")
 
@@ -28,9 +28,9 @@ def memory_told(recipe: Recipe) -> Iterator[None]:
 def smaller(recipe: Recipe) -> str:
     """What to ask for instead, the change that costs least first."""
     rows = max(1, (recipe.batch_size or 1) // (recipe.accumulation or 1))
-    if rows > 1:
+    if rows > 1 and recipe.method not in WHOLE_BATCHES:
         return f"Compute fewer rows at a time: accumulation {2 * (recipe.accumulation or 1)} keeps the batch size of {recipe.batch_size}."
-    if recipe.batch_size and recipe.batch_size > rows:
+    if recipe.batch_size and recipe.batch_size > 2 and (recipe.batch_size > rows or recipe.method in WHOLE_BATCHES):
         return f"Set batch_size to {recipe.batch_size // 2}."
     if not recipe.recomputes:
         return "Set recomputes to true: layers are computed twice and not kept."

@@ -9,7 +9,7 @@ import msgspec
 import psutil
 
 from yunmo.core.errors import InvalidRequest
-from yunmo.core.training import Precision, Recipe, TrainingEstimate, TrainingNote
+from yunmo.core.training import WHOLE_BATCHES, Precision, Recipe, TrainingEstimate, TrainingNote
 from yunmo.engines.trainer.learner import Learner
 from yunmo.engines.trainer.lengths import LengthGrouped
 from yunmo.engines.trainer.loop import Tell, build, steps_of
@@ -76,7 +76,8 @@ def _fitting(learner: Learner, workspace: Workspace, recipe: Recipe, tell: Tell)
 def _ways(recipe: Recipe) -> Iterator[Recipe]:
     """From the fastest to the one that takes the least memory."""
     batch_size = recipe.batch_size or 1
-    parts = [recipe.accumulation] if recipe.accumulation else [2**power for power in range(int(math.log2(batch_size)) + 1)]
+    most = 1 if recipe.method in WHOLE_BATCHES else batch_size
+    parts = [recipe.accumulation] if recipe.accumulation else [2**power for power in range(int(math.log2(most)) + 1)]
     recomputing = [recipe.recomputes] if recipe.recomputes is not None else [False, True]
     for recomputes in recomputing:
         for accumulation in parts:
