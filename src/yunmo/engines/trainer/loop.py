@@ -10,7 +10,7 @@ import torch
 import transformers
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from yunmo.core.errors import InvalidRequest
+from yunmo.core.errors import EngineFailed, InvalidRequest
 from yunmo.core.training import Recipe, TrainerOutput, TrainingCheckpoint, TrainingEvaluation, TrainingResult, TrainingStep
 from yunmo.engines.trainer.judging import judge
 from yunmo.engines.trainer.learner import Batch, Learner
@@ -146,6 +146,27 @@ class _Loop:
                 logs["token_accuracy"] = sum(self.accuracies) / len(self.accuracies)
             self.tokens, self.accuracies = 0, ()
         super().log(logs, *args, **named)  # type: ignore[misc]
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Keep the weights by the names that they have in the model.
+
+        Of some architectures `save_pretrained` writes the names that they have on the Hub, and the Trainer does not find those
+        again: it would go on with the base's weights.
+        """
+        model: Any = self.learner.model
+        if isinstance(model, transformers.PreTrainedModel):
+            model.save_pretrained(output_dir, state_dict=state_dict, save_original_format=False)
+        else:
+            super()._save(output_dir, state_dict)  # type: ignore[misc]
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        model: Any = self.learner.model
+        unsaved = {*getattr(model, "all_tied_weights_keys", ()), *(getattr(model, "_keys_to_ignore_on_save", None) or ())}
+        lost = [*(set(load_result.missing_keys) - unsaved), *load_result.unexpected_keys]
+        if lost:
+            raise EngineFailed(f"The checkpoint is not one of this model: {len(lost)} weights have other names ({min(lost)} …).")
+        if load_result.missing_keys:
+            model.tie_weights()
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         with told_if_full(self.workspace):
