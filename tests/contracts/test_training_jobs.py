@@ -1,6 +1,8 @@
 """Trainings as jobs, with a real server's parts around them: real trainers, a real hub, real files."""
 
 import asyncio
+import json
+import re
 
 import msgspec
 import pytest
@@ -12,6 +14,7 @@ from yunmo.core.errors import InvalidRequest, NotFound, RepositoryNotFound
 from yunmo.core.identity import Principal
 from yunmo.core.tasks import Classify
 from yunmo.core.training import Recipe
+from yunmo.hub.cards import front_matter
 from yunmo.settings import Settings
 from yunmo.training.order import Order, Rows
 from yunmo.training.state import Trained
@@ -79,7 +82,28 @@ async def test_a_training_ends_as_a_model_that_can_be_called_by_name(cloud, base
     assert any(each.type == "metrics" and "accuracy" in each.data for each in told)
     assert any("20 of 200 rows are kept back" in each.message for each in told)
     assert trained.certificate.is_passed
+    assert await cloud.certificates.find(trained.commit) == trained.certificate
     assert not list((tmp_path / "data" / "training").iterdir()), "the workspace is gone"
+
+
+async def test_the_result_says_what_it_is_made_of(cloud, base):
+    file = await upload(cloud, rows(200), "tones.jsonl")
+    job = await ended(cloud, await cloud.trainings.submit(OWNER, Order(base=base, recipe=RECIPE, rows=Rows(file=file))))
+    trained = msgspec.convert(job.result, Trained)
+    repository = await cloud.hub.repositories.find(OWNER, "model", trained.repository)
+    page = await cloud.hub.files.all(repository, trained.commit)
+    files = {item.path: item.entry for item in page.items}
+    text = (await cloud.hub.files.read(files["README.md"], None)).decode()
+    front = front_matter(text)
+    assert (front["base_model"], front["pipeline_tag"], front["tags"]) == (base, "text-classification", ["yunmo", "classification"])
+    assert f"| training | `tones.jsonl ({file})` |  | 180 |" in text
+    assert set(re.findall(r"!\[\w+\]\(([^)]+)\)", text)) == {path for path in files if path.startswith("plots/")} != set()
+    provenance = json.loads(await cloud.hub.files.read(files["training.json"], None))
+    assert provenance["base"]["model"] == base
+    assert provenance["data"]["train"] == {"name": f"tones.jsonl ({file})", "kind": "file", "rows": 200, "kept_back": 20}
+    assert provenance["recipe"]["precision"] in {"fp32", "bf16"}, "the recipe as it was carried out"
+    assert provenance["versions"]["transformers"]
+    assert (provenance["job"], provenance["steps"], provenance["parity_samples"]) == (job.id, trained.step, 32)
 
 
 async def test_problems_of_rows_are_told_with_line_and_field(cloud, base):

@@ -2,8 +2,8 @@
 
 A trainer is a worker like any other: its base model lies in its directory, and a workspace takes the place of what is derived. In the
 workspace it finds `train.jsonl`, `validation.jsonl` (if there is one; rows as `core.rows` has them) and `media/`; it keeps
-`checkpoints/` there, and leaves `result/` (the model as a repository), `history.jsonl` (what was told of each step) and
-`parity.jsonl` (`ParitySample`s).
+`checkpoints/` there, and leaves `result/` (the model as a repository), `history.jsonl` (what was told of each step) `parity.jsonl`
+(`ParitySample`s) and `versions.json` (of the libraries that trained).
 """
 
 from typing import Annotated, Literal, get_args
@@ -34,7 +34,7 @@ Family = Literal["bert", "gpt2", "llama", "marian", "t5"]
 Precision = Literal["fp32", "bf16"]
 
 TRAIN_FILE, VALIDATION_FILE, MEDIA_FOLDER = "train.jsonl", "validation.jsonl", "media"
-RESULT_FOLDER, HISTORY_FILE, PARITY_FILE = "result", "history.jsonl", "parity.jsonl"
+RESULT_FOLDER, HISTORY_FILE, PARITY_FILE, VERSIONS_FILE = "result", "history.jsonl", "parity.jsonl", "versions.json"
 
 _Share = Annotated[float, Meta(ge=0, le=1)]
 _Width = Annotated[int, Meta(ge=8, le=65536)]

@@ -1,34 +1,27 @@
 """What a training leaves behind for good: revisions of a repository, a table of its figures, and how it is served."""
 
-import asyncio
-import contextlib
 import csv
-import importlib.metadata
 import io
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 import sqlalchemy as sa
 
-from yunmo.core.errors import YunmoError
 from yunmo.core.training import HISTORY_FILE, PARITY_FILE, RESULT_FOLDER, ParitySample, TrainingResult
 from yunmo.hub.publishing import Prepared
 from yunmo.jobs.job import Job
 from yunmo.jobs.work import Work
-from yunmo.storage.tables import now
-from yunmo.training.card import CARD_FILE, card
+from yunmo.training.description import describe
 from yunmo.training.order import Order
-from yunmo.training.provenance import PROVENANCE_FILE, Provenance, training_json
 from yunmo.training.site import Site, owner_of
 from yunmo.training.state import Certificate, Epoch, KeptModel, Trained, TrainingState
 from yunmo.training.trainings import order_of
 
 _RESULTS_PURPOSE = "fine-tune-results"
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")
-_LIBRARIES = ("yunmo", "torch", "transformers", "tokenizers", "accelerate", "peft", "trl")
 _SHORT = 8
 _NAME_CHARACTERS = 60
 
@@ -51,7 +44,7 @@ class Publication:
         job, order, root = work.job, order_of(work.job), self._site.workspaces.of(work.job)
         name = repository_of(job, order)
         history = _history(root)
-        await self._describe(job, state, result, root)
+        await describe(self._site, job, name, state, result)
         await work.tell(f"The result is published as {name}.")
         kept = [
             (epoch, await self._site.hub.publishing.prepare(owner_of(job), name, root / epoch.folder, f"{job.id}/{epoch.step}"))
@@ -95,43 +88,6 @@ class Publication:
         )
         return msgspec.structs.replace(trained, certificate=certificate)
 
-    async def _describe(self, job: Job, state: TrainingState, result: TrainingResult, root: Path) -> None:
-        """Write the card and the provenance beside the weights."""
-        assert state.estimate is not None
-        order = order_of(job)
-        provenance = Provenance(
-            repository=repository_of(job, order),
-            job=job.id,
-            order=order,
-            recipe=state.estimate.recipe,
-            result=result,
-            train=state.sources["train"],
-            validation=state.sources.get("validation"),
-            base=state.base,
-            base_commit=state.base_commit,
-            base_card=await self._base_card(job, state),
-            estimate=state.estimate,
-            parity_samples=len(_samples(root)),
-            hardware=self._site.hardware,
-            versions=_versions(),
-            finished_at=now(),
-            address=self._site.address,
-        )
-        folder = root / RESULT_FOLDER
-        await asyncio.to_thread((folder / CARD_FILE).write_text, card(provenance), "utf-8")
-        await asyncio.to_thread((folder / PROVENANCE_FILE).write_bytes, training_json(provenance))
-
-    async def _base_card(self, job: Job, state: TrainingState) -> Mapping[str, Any]:
-        """The front matter of the base's card; empty where the base is gone by now, or has none."""
-        if not state.base:
-            return {}
-        try:
-            repository = await self._site.hub.repositories.find_readable(owner_of(job), "model", state.base)
-            page = await self._site.hub.files.all(repository, state.base_commit)
-        except YunmoError:
-            return {}
-        return await self._site.hub.overviews.card(page)
-
     def _commit(self, connection: sa.Connection, prepared: Prepared, job: Job, step: int) -> str:
         return self._site.hub.publishing.commit_in(connection, prepared, f"Step {step} of training {job.id}")
 
@@ -147,15 +103,6 @@ def repository_of(job: Job, order: Order) -> str:
 def _samples(root: Path) -> list[ParitySample]:
     path = root / PARITY_FILE
     return [msgspec.json.decode(line, type=ParitySample) for line in path.read_bytes().splitlines()] if path.exists() else []
-
-
-def _versions() -> dict[str, str]:
-    """What trains here, as it is installed."""
-    found = {}
-    for name in _LIBRARIES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
 
 
 def _kept(epoch: Epoch, name: str, commit: str) -> KeptModel:

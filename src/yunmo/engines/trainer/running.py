@@ -14,6 +14,7 @@ from yunmo.engines.trainer.learner import Learner, Method, method_of
 from yunmo.engines.trainer.memory import memory_told
 from yunmo.engines.trainer.plots import draw
 from yunmo.engines.trainer.storing import told_if_full
+from yunmo.engines.trainer.versions import write_versions
 from yunmo.engines.trainer.workspace import Workspace
 
 
@@ -83,5 +84,6 @@ def _left(learner: Learner, workspace: Workspace, result: TrainingResult) -> Tra
     with told_if_full(workspace):
         learner.save(workspace.result)
         plots = draw(workspace)
+        write_versions(workspace)
         workspace.write_parity(learner.parity())
     return msgspec.structs.replace(result, plots=plots)
