@@ -37,6 +37,8 @@ _THREE = {
 }  # fmt: skip
 _PREFIX = re.compile(r"translation_([a-z]{2,3})_to_([a-z]{2,3})")
 _SHOWN = 40
+ANY_PAIR = ("und", "und")
+"""The pair of a model that was trained on rows whose languages nobody named: it is told none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,8 @@ class Languages:
     def _by_prefix(self, source: str | None, target: str | None) -> Pair:
         """T5 reads an instruction; those that it was trained with are in its configuration."""
         known = self._prefixes()
+        if known.keys() == {ANY_PAIR}:
+            return Pair(prefix=known[ANY_PAIR])
         if source is None and target is None and len(known) == 1:
             return Pair(prefix=next(iter(known.values())))
         if source is None or target is None:

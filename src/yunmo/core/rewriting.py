@@ -22,9 +22,9 @@ def text_tasks(model_type: str, pipeline_tag: str | None, parameters: Any) -> tu
     """The tasks of an encoder-decoder, the one it was published for first. `parameters` are its `task_specific_params`."""
     if model_type in _TRANSLATORS:
         return ("translate",)
-    if model_type not in T5_LIKE:
-        return ("summarize", "generate") if pipeline_tag != "translation" else ("translate", "generate")
     trained = pipeline_tag if pipeline_tag in _REWRITING_TAGS else _trained_for(parameters)
+    if model_type not in T5_LIKE:
+        return ("summarize", "generate") if trained != "translation" else ("translate", "generate")
     if trained == "summarization":
         return ("summarize", "translate", "generate")
     if trained is None and pipeline_tag == "text2text-generation":
@@ -33,7 +33,7 @@ def text_tasks(model_type: str, pipeline_tag: str | None, parameters: Any) -> tu
 
 
 def _trained_for(parameters: Any) -> str | None:
-    """What a T5 was trained for by the instructions in its configuration; None if that is both, or neither."""
+    """What a model was trained for by the instructions in its configuration; None if that is both, or neither."""
     instructed = parameters if isinstance(parameters, dict) else {}
     found = {"translation" if str(name).startswith("translation_") else name for name in instructed}
     known = found & _REWRITING_TAGS

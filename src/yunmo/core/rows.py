@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from yunmo.core.errors import InvalidRequest
-from yunmo.core.training import Method
+from yunmo.core.training import Method, Objective
 
 PROBLEMS_TOLD = 100
 """Reading ends at so many."""
@@ -117,7 +117,7 @@ class LabelledWords(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Rewritten(msgspec.Struct, forbid_unknown_fields=True):
-    """A row of `seq2seq`: a text and what is to be made of it (its translation, its summary)."""
+    """A row of `seq2seq`, and of `pretrain` by pairs: a text and what is to be made of it (its translation, its summary)."""
 
     source: _Text
     target: _Text
@@ -181,6 +181,11 @@ ROWS: Mapping[Method, type[Row]] = {
     "speech_recognition": Spoken,
     "pretrain": Written,
 }
+
+
+def rows_of(method: Method, objective: Objective | None = None) -> type[Row]:
+    """The form of a method's rows; `objective` is pre-training's, which learns from pairs too."""
+    return Rewritten if method == "pretrain" and objective == "parallel" else ROWS[method]
 
 
 @dataclass(frozen=True, slots=True)

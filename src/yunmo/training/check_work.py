@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from yunmo.core.errors import InvalidRequest
-from yunmo.core.rows import PROBLEMS_TOLD, Problem
+from yunmo.core.rows import PROBLEMS_TOLD, Problem, rows_of
 from yunmo.core.training import (
     TRAIN_FILE,
     VALIDATION_FILE,
@@ -64,11 +64,12 @@ class CheckWork:
     async def _lay_rows(self, work: Work, order: Order, state: TrainingState) -> None:
         root, data, owner = self._site.workspaces.of(work.job), self._site.data, owner_of(work.job)
         method, seed = order.recipe.method, order.recipe.seed
-        train, source = await data.write(owner, order.rows, method, root / TRAIN_FILE)
+        kind = rows_of(method, order.recipe.pretraining.objective if order.recipe.pretraining else None)
+        train, source = await data.write(owner, order.rows, kind, root / TRAIN_FILE)
         await _refuse_problems(work, train, "training")
         state.sources["train"] = source
         if order.validation is not None:
-            validation, source = await data.write(owner, order.validation, method, root / VALIDATION_FILE)
+            validation, source = await data.write(owner, order.validation, kind, root / VALIDATION_FILE)
             await _refuse_problems(work, validation, "validation")
             state.sources["validation"] = source
             await work.tell_all(_repeated(train, validation))

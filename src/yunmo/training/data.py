@@ -16,8 +16,8 @@ import msgspec
 
 from yunmo.core.errors import EntryNotFound, InvalidRequest
 from yunmo.core.identity import Principal
-from yunmo.core.rows import PROBLEMS_TOLD, ROWS, LabelledPicture, Problem, Row, Spoken, read_row
-from yunmo.core.training import MEDIA_FOLDER, Method
+from yunmo.core.rows import PROBLEMS_TOLD, LabelledPicture, Problem, Row, Spoken, read_row
+from yunmo.core.training import MEDIA_FOLDER
 from yunmo.files.files import Files
 from yunmo.hub.hub import Hub
 from yunmo.hub.records import Repository
@@ -56,13 +56,13 @@ class TrainingData:
             repository, revision = await self._data_set(principal, rows)
             await self._hub.files.at(repository, revision, [])
 
-    async def write(self, principal: Principal, rows: Rows, method: Method, target: Path) -> tuple[Written, Source]:
-        """Check every row and write those that are right to `target`; the files that they name go into the folder for media beside it."""
+    async def write(self, principal: Principal, rows: Rows, kind: type[Row], target: Path) -> tuple[Written, Source]:
+        """Check that every row is of this kind, and write those that are right to `target`; the files that they name go into the folder for media beside it."""
         folder = target.parent / "sources" / target.stem
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         page = None if rows.repository is None else await self._fetch_data_set(principal, rows, folder)
         paths = [await self._fetch_file(principal, rows, folder)] if page is None else page.paths
-        written = await asyncio.to_thread(_write_rows, paths, rows.columns, method, target)
+        written = await asyncio.to_thread(_write_rows, paths, rows.columns, kind, target)
         if written.media:
             await self._fetch_media(page, written, target.parent / MEDIA_FOLDER)
         if page is not None:
@@ -167,9 +167,9 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write_rows(paths: Iterable[Path], columns: Mapping[str, str], method: Method, target: Path) -> Written:
+def _write_rows(paths: Iterable[Path], columns: Mapping[str, str], kind: type[Row], target: Path) -> Written:
     written = Written()
-    decoder: msgspec.json.Decoder[Row] = msgspec.json.Decoder(ROWS[method])
+    decoder: msgspec.json.Decoder[Row] = msgspec.json.Decoder(kind)
     with target.open("wb") as out:
         for path in paths:
             for line, text in _lines(path, columns):

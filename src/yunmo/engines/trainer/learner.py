@@ -75,9 +75,10 @@ class Method(Protocol):
 
 
 def method_of(recipe: Recipe) -> Method:
-    """The method that the recipe names; its libraries are imported here."""
+    """The method that the recipe names; its libraries are imported here. Pre-training that goes on from a base has habits of its own."""
     import importlib
 
     module = importlib.import_module(f"yunmo.engines.trainer.methods.{recipe.method}")
-    method: Method = module.method
+    is_continued = recipe.pretraining is not None and recipe.pretraining.architecture is None
+    method: Method = module.continuing if recipe.method == "pretrain" and is_continued else module.method
     return method

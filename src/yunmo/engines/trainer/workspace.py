@@ -9,8 +9,18 @@ from typing import Any
 
 import msgspec
 
-from yunmo.core.rows import ROWS, Row
-from yunmo.core.training import HISTORY_FILE, MEDIA_FOLDER, PARITY_FILE, RESULT_FOLDER, TRAIN_FILE, VALIDATION_FILE, Method, ParitySample
+from yunmo.core.rows import Row, rows_of
+from yunmo.core.training import (
+    HISTORY_FILE,
+    MEDIA_FOLDER,
+    PARITY_FILE,
+    RESULT_FOLDER,
+    TRAIN_FILE,
+    VALIDATION_FILE,
+    Method,
+    Objective,
+    ParitySample,
+)
 
 _CHECKPOINT = "checkpoint-"
 _KEPT_CHECKPOINTS = 2
@@ -57,16 +67,18 @@ class Workspace:
         """What was learnt by the end of an epoch, as repositories: `step-N`."""
         return self.root / "models"
 
-    def rows(self, method: Method, *, is_validation: bool = False) -> Iterator[Row]:
+    def rows(self, method: Method, objective: Objective | None = None, *, is_validation: bool = False) -> Iterator[Row]:
         """The rows to learn from, or those to be judged by; none if there is no such file. They have been checked before."""
-        yield from (row for _, row in self.placed_rows(method, is_validation=is_validation))
+        yield from (row for _, row in self.placed_rows(method, objective, is_validation=is_validation))
 
-    def placed_rows(self, method: Method, *, is_validation: bool = False) -> Iterator[tuple[Place, Row]]:
+    def placed_rows(
+        self, method: Method, objective: Objective | None = None, *, is_validation: bool = False
+    ) -> Iterator[tuple[Place, Row]]:
         """The same rows, each with its place."""
         path = self._file(is_validation)
         if not path.exists():
             return
-        decode = msgspec.json.Decoder(ROWS[method]).decode
+        decode = msgspec.json.Decoder(rows_of(method, objective)).decode
         offset = 0
         with path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
@@ -78,7 +90,7 @@ class Workspace:
         """The row of this place."""
         with self._file(place.is_validation).open("rb") as lines:
             lines.seek(place.offset)
-            row: Row = msgspec.json.decode(lines.readline(), type=ROWS[method])
+            row: Row = msgspec.json.decode(lines.readline(), type=rows_of(method))
             return row
 
     def newest_checkpoint(self) -> Path | None:
