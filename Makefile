@@ -55,4 +55,4 @@ lock: $(STAMP) ## Write constraints.txt from what is installed
 	$(BIN)/python -m pip freeze --exclude-editable --exclude torch | sed 's/+cpu//' > constraints.txt
 
 clean: ## Remove what was made
-	rm -rf $(VENV) .clients .demo
+	rm -rf $(VENV) .clients .demo .training

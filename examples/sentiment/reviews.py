@@ -38,24 +38,29 @@ def load_reviews(seed: int) -> tuple[list[Sentence], list[Sentence]]:
     Sentences whose mean rating is within ±0.5 are left out as neither. The table does not say which review a sentence
     comes from, so sentences are split one by one; equal texts are kept once, so that none is on both sides.
     """
-    seen: dict[str, Sentence] = {}
-    for line in _table().splitlines():
-        _, rating, text = line.split("\t", 2)
-        if abs(float(rating)) >= _CLEAR:
-            seen.setdefault(_normal(text), Sentence(text.strip(), int(float(rating) > 0)))
-    sentences = list(seen.values())
+    sentences = rated_sentences(_source_package())
     random.Random(seed).shuffle(sentences)
     held_out = round(len(sentences) * _HELD_OUT_SHARE)
     return sentences[held_out:], sentences[:held_out]
+
+
+def rated_sentences(package: Path) -> list[Sentence]:
+    """The source package's sentences that are clearly good or bad, each once."""
+    seen: dict[str, Sentence] = {}
+    for line in _table(package).splitlines():
+        _, rating, text = line.split("\t", 2)
+        if abs(float(rating)) >= _CLEAR:
+            seen.setdefault(_normal(text), Sentence(text.strip(), int(float(rating) > 0)))
+    return list(seen.values())
 
 
 def _normal(text: str) -> str:
     return " ".join("".join(character.lower() if character.isalnum() else " " for character in text).split())
 
 
-def _table() -> str:
-    with tarfile.open(_source_package()) as package:
-        inner = package.extractfile(_ARCHIVE)
+def _table(package: Path) -> str:
+    with tarfile.open(package) as opened:
+        inner = opened.extractfile(_ARCHIVE)
         assert inner is not None
         with tarfile.open(fileobj=io.BytesIO(inner.read())) as archive:
             table = archive.extractfile(_TABLE)

@@ -2,6 +2,8 @@
 
 A tokenizer that was rebuilt a little wrong is not noticed by the model's users, only its answers are worse. The program is a process
 of its own, because llama.cpp loads the whole model. It prints the first text that the two read differently, or nothing.
+
+    python -m yunmo.engines.openvino_genai.gguf_proof MODEL.gguf tokenizer.json [a JSON array of further texts.json]
 """
 
 import http.client
@@ -25,15 +27,16 @@ _KEPT: list[object] = []
 """What is never given back: llama.cpp's server may wait for ever for its own thread to end."""
 
 
-def main(file: str, tokenizer_file: str) -> None:
+def main(file: str, tokenizer_file: str, texts_file: str | None = None) -> None:
     """Print the problem, if there is one."""
+    further = json.loads(Path(texts_file).read_text("utf-8")) if texts_file else []
     own = Tokenizer.from_file(tokenizer_file)
     composes = own.normalizer is not None
     specials = [str(each) for each in own.get_added_tokens_decoder().values()][:_SPECIALS_TRIED]
     inside = [form.format(each) for each in specials for form in ("{0}", "a{0}b", "over {0} there", "{0}{0}\n{0}")]
     with tempfile.TemporaryDirectory(prefix="yunmo-proof-") as room:
         llama = _Llama(file, Path(room) / "llama.sock")
-        for number, text in enumerate((TEXTS[0], *TEXTS, *inside)):
+        for number, text in enumerate((TEXTS[0], *TEXTS, *inside, *further)):
             adds_special = number == 0
             # llama.cpp never composes characters; the engine llama_cpp does it for it
             found = llama.tokens(unicodedata.normalize("NFC", text) if composes else text, adds_special)
@@ -74,6 +77,6 @@ class _Llama:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(*sys.argv[1:])
     sys.stdout.flush()
     os._exit(0)
