@@ -100,15 +100,15 @@ def shortened(answer: Sequence[Block], limit: int, tokens: Callable[[str], int])
 
 
 def baseline(made: DataSet) -> Mapping[str, str]:
-    """N-grams of the questions and answers that are learned from, by language."""
-    parts = {
-        language: [
-            [_text_of_chat(row) for row in part if bool(han_characters(_text_of_chat(row))) == is_chinese]
-            for part in (made.train, made.valid)
-        ]
-        for language, is_chinese in (("English", False), ("Chinese", True))
-    }
-    return {f"{language}, {model}": figure for language, part in parts.items() for model, figure in measure(*part).items()}
+    """N-grams of what is learned from; of the rows held out the answers are measured, given their questions. By language."""
+    figures = {}
+    for language, is_chinese in (("English", False), ("Chinese", True)):
+        train, valid = ([_turns(row) for row in part if bool(han_characters(str(row))) == is_chinese] for part in (made.train, made.valid))
+        learned = measure(
+            [question + answer for question, answer in train], [answer for _, answer in valid], [question for question, _ in valid]
+        )
+        figures |= {f"{language} answers, {model}": figure for model, figure in learned.items()}
+    return figures
 
 
 def _text_of(answer: Sequence[Block]) -> str:
@@ -129,8 +129,9 @@ def _chat(question: str, answer: str) -> dict[str, list[dict[str, str]]]:
     return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
 
 
-def _text_of_chat(row: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
-    return "\n".join(message["content"] for message in row["messages"])
+def _turns(row: Mapping[str, Sequence[Mapping[str, str]]]) -> tuple[str, str]:
+    question, answer = (message["content"] for message in row["messages"])
+    return f"{question}\n", answer
 
 
 if __name__ == "__main__":

@@ -35,6 +35,17 @@ class Surprise:
     characters: int
     bytes: int
 
+    @classmethod
+    def of(cls, texts: Sequence[str], bits: float) -> "Surprise":
+        """So many bits for these texts."""
+        return cls(
+            bits=bits,
+            texts=len(texts),
+            words=sum(len(text.split()) for text in texts),
+            characters=sum(map(len, texts)),
+            bytes=sum(len(text.encode()) for text in texts),
+        )
+
     @property
     def perplexity_per_word(self) -> float:
         return float(2 ** (self.bits / self.words))
@@ -92,26 +103,30 @@ class KneserNey:
             found = kept + discount * self._kinds[tables][context] / total * found
         return found
 
-    def bits(self, sequence: Any) -> float:
-        """What the sequence and its end cost."""
+    def bits(self, sequence: Any, given: int = 0) -> float:
+        """What the sequence and its end cost, once its first `given` symbols are known."""
         padded = self._beginning + sequence + self._end
-        return -sum(math.log2(self.probability(padded[start : start + self.order])) for start in range(len(padded) - self.order + 1))
+        return -sum(math.log2(self.probability(padded[start : start + self.order])) for start in range(given, len(padded) - self.order + 1))
 
 
-def of_bytes(texts: Iterable[str], order: int = BYTE_ORDER) -> Callable[[str], float]:
-    """The bits of a text under n-grams of the texts' UTF-8 bytes."""
+Bits = Callable[[str, str], float]
+"""What a text and its end cost, given the text before it ("" for none)."""
+
+
+def of_bytes(texts: Iterable[str], order: int = BYTE_ORDER) -> Bits:
+    """N-grams of the texts' UTF-8 bytes."""
     model = KneserNey(order, _BEGINNING, _END, lambda _byte: _UNIFORM).learn(text.encode() for text in texts)
-    return lambda text: model.bits(text.encode())
+    return lambda text, before: model.bits((before + text).encode(), len(before.encode()))
 
 
-def of_words(texts: Sequence[str], order: int = WORD_ORDER) -> Callable[[str], float]:
-    """The bits of a text under n-grams of words and signs; a word's floor is what n-grams of bytes give its spelling."""
+def of_words(texts: Sequence[str], order: int = WORD_ORDER) -> Bits:
+    """N-grams of the texts' words and signs; a word's floor is what n-grams of bytes give its spelling."""
     learned = [pieces(text) for text in texts]
     spelling = of_bytes(sorted({piece for text in learned for piece in text}), _SPELLING_ORDER)
     # No piece is empty: the empty one is the end, and costs as much as an empty spelling.
-    floor = functools.cache(lambda word: 2 ** -spelling(word[0]))
+    floor = functools.cache(lambda word: 2 ** -spelling(word[0], ""))
     model = KneserNey(order, ("\0",), ("",), floor).learn(learned)
-    return lambda text: model.bits(pieces(text))
+    return lambda text, before: model.bits(pieces(before) + pieces(text), len(pieces(before)))
 
 
 def pieces(text: str) -> tuple[str, ...]:
@@ -119,23 +134,17 @@ def pieces(text: str) -> tuple[str, ...]:
     return tuple(_PIECES.findall(text))
 
 
-def measure(train: Sequence[str], valid: Sequence[str]) -> Mapping[str, str]:
-    """What n-grams of the texts of `train` foretell of those of `valid`."""
+def measure(train: Sequence[str], valid: Sequence[str], before: Sequence[str] = ()) -> Mapping[str, str]:
+    """What n-grams of the texts of `train` foretell of those of `valid`, each given the text of `before` in its place, if there are any."""
     return {
-        f"n-grams of words (characters in Chinese), order {WORD_ORDER}": str(surprise(of_words(train), valid)),
-        f"n-grams of bytes, order {BYTE_ORDER}": str(surprise(of_bytes(train), valid)),
+        f"n-grams of words (characters in Chinese), order {WORD_ORDER}": str(surprise(of_words(train), valid, before)),
+        f"n-grams of bytes, order {BYTE_ORDER}": str(surprise(of_bytes(train), valid, before)),
     }
 
 
-def surprise(bits: Callable[[str], float], texts: Sequence[str]) -> Surprise:
+def surprise(bits: Bits, texts: Sequence[str], before: Sequence[str] = ()) -> Surprise:
     """The texts' cost under a model."""
-    return Surprise(
-        bits=sum(bits(text) for text in texts),
-        texts=len(texts),
-        words=sum(len(text.split()) for text in texts),
-        characters=sum(map(len, texts)),
-        bytes=sum(len(text.encode()) for text in texts),
-    )
+    return Surprise.of(texts, sum(bits(text, known) for text, known in zip(texts, before or [""] * len(texts), strict=True)))
 
 
 def _discount(counts: Counter[Any]) -> float:

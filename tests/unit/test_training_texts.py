@@ -161,13 +161,20 @@ def test_the_pieces_of_a_text_are_the_text(text):
 def test_texts_that_were_seen_cost_less_and_words_that_were_not_are_spelt():
     learned = ["the cat sat on the mat", "the dog sat on the rug", "a cat and a dog"] * 3
     for model in (of_words(learned), of_bytes(learned)):
-        assert model("the cat sat on the rug") < model("rug the on sat cat the")
-        assert model("the cat sat on the rug") < model("the cat sat on the qzx") < math.inf
-        assert model("狗") < math.inf
+        known = model("the cat sat on the rug", "")
+        assert known < model("rug the on sat cat the", "")
+        assert known < model("the cat sat on the qzx", "") < math.inf
+        assert known == pytest.approx(model("the cat", "") + model(" sat on the rug", "the cat") - ends_of(model, "the cat"))
+        assert model("狗", "") < math.inf
+
+
+def ends_of(model, text):
+    """What the end alone costs behind the text."""
+    return model("", text)
 
 
 def test_a_texts_end_and_all_of_its_bytes_are_counted():
-    found = surprise(lambda text: 8.0 * len(text.encode()), ["ab c", "狗"])
+    found = surprise(lambda text, _before: 8.0 * len(text.encode()), ["ab c", "狗"])
     assert (found.texts, found.words, found.characters, found.bytes, found.bits) == (2, 3, 5, 7, 56.0)
     assert found.perplexity_per_word == pytest.approx(2 ** (56 / 3))
     assert json.dumps(str(found)).startswith('"8.0000 bits per byte')
