@@ -23,8 +23,9 @@ from typing import Any
 import httpx
 
 from bare_encoder import BareEncoder
-from classification_http import mixed, unseen
+from classification_http import mixed
 from harness import keep, load, push_and_deploy
+from sentiment import unseen
 from yunmo.core.tasks import Embed
 
 NAME = "bench/embedder"

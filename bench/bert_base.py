@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from bare_encoder import fp32_labels
-from classification_http import trained, unseen
 from harness import ROOT
+from sentiment import LABELS, split, trained, unseen
 
 CACHE = ROOT / "bench" / ".cache" / "bert-base"
 SEED = 20261130
@@ -30,11 +30,8 @@ RESIDUAL_SHARE = (2 * LAYERS) ** -0.5
 
 def main() -> None:
     """Make it, and say how good it is on sentences that nothing was fitted to."""
-    from reviews import LABELS, load_reviews
-    from train import SEED as SPLIT
-
     directory = bert_base()
-    held_out = load_reviews(SPLIT)[1]
+    held_out = split()[1]
     found = fp32_labels(directory, unseen())[: len(held_out)]
     right = sum(label == LABELS[sentence.label] for label, sentence in zip(found, held_out, strict=True))
     print(f"{directory}: {right / len(held_out):.1%} of {len(held_out)} held-out sentences right")
@@ -59,10 +56,7 @@ def bert_base() -> Path:
 
 def _learned_sentences() -> list[tuple[str, int]]:
     """Texts and labels that the small model has learned from too."""
-    from reviews import load_reviews
-    from train import SEED as SPLIT
-
-    return [(sentence.text, sentence.label) for sentence in load_reviews(SPLIT)[0][:FITTED_SENTENCES]]
+    return [(sentence.text, sentence.label) for sentence in split()[0][:FITTED_SENTENCES]]
 
 
 def _outputs(model: Any, tokenizer: Any, texts: Sequence[str]) -> list[tuple[float, float]]:

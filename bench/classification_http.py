@@ -26,10 +26,9 @@ import httpx
 
 from bare_encoder import BareEncoder, fp32_labels, gflop_per_text, peak
 from harness import ROOT, free_port, keep, load, medians, processor_seconds, program, push_and_deploy
+from sentiment import SNIPPETS, trained, unseen
 from yunmo.core.tasks import Classify
 
-CACHE = ROOT / "bench" / ".cache" / "sentiment"
-SNIPPETS = 2000
 TEXTS = 256
 CALIBRATION_SECONDS = {"minilm": 120.0, "bert-base": 300.0}
 PEER_WINDOWS = {"minilm": 1, "bert-base": 3}
@@ -41,8 +40,6 @@ SETTLE_SECONDS = 3.0
 NAME = "bench/sentiment"
 MODELS = {"minilm": "classification_http", "bert-base": "classification_http_bert_base"}
 """The names of the results."""
-
-sys.path.insert(0, str(ROOT / "examples" / "sentiment"))
 
 
 def main() -> None:
@@ -156,37 +153,6 @@ def _options() -> argparse.Namespace:
     if options.quick:
         options.rounds, options.seconds, options.snippets = 1, 2.0, 32  # wrk takes whole seconds, and halves are asked of it
     return options
-
-
-def unseen() -> list[str]:
-    """Snippets that `trained` did not learn from."""
-    from reviews import load_reviews
-    from train import SEED, SENTENCES
-
-    learning, held_out = load_reviews(SEED)
-    return [sentence.text for sentence in [*held_out, *learning[SENTENCES:]][:SNIPPETS]]
-
-
-def trained() -> Path:
-    """MiniLM with the example's sentiment head, trained once per machine."""
-    if not (CACHE / "model.safetensors").exists():
-        import torch
-        from reviews import LABELS, load_reviews
-        from train import SEED, SENTENCES, train
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-        from starter_models import minilm_directory
-
-        torch.manual_seed(SEED)
-        random.seed(SEED)
-        labels = dict(enumerate(LABELS))
-        names = {name: number for number, name in labels.items()}
-        tokenizer = AutoTokenizer.from_pretrained(minilm_directory())
-        model = AutoModelForSequenceClassification.from_pretrained(minilm_directory(), id2label=labels, label2id=names)
-        train(model, tokenizer, load_reviews(SEED)[0][:SENTENCES])
-        tokenizer.save_pretrained(CACHE)
-        model.save_pretrained(CACHE)
-    return CACHE
 
 
 def mixed(snippets: list[str], count: int = TEXTS) -> list[str]:

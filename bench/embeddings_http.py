@@ -22,8 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from bare_encoder import BareEncoder, gflop_per_text, peak
-from classification_http import mixed, unseen
+from classification_http import mixed
 from harness import ROOT, keep, push_and_deploy
+from sentiment import unseen
 from yunmo.core.tasks import Embed
 
 NAME = "bench/embedder"

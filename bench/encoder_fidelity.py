@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from classification_http import mixed, trained, unseen
+from classification_http import mixed
 from harness import keep
+from sentiment import trained, unseen
 from yunmo.core.engine import BatchEngine, Plan
 from yunmo.core.errors import YunmoError
 from yunmo.core.tasks import Classify, Labels

@@ -22,12 +22,12 @@ from typing import Any
 import httpx
 
 from batches import Visitors
-from classification_http import mixed, unseen
-from harness import ROOT, keep, push_and_deploy
+from classification_http import mixed
+from harness import keep, push_and_deploy
+from sentiment import LABELS, rows, split, unseen
 
 NAME = "bench/embedder"
 RATE = 10.0
-LABELS = ("negative", "positive")
 
 
 def main() -> None:
@@ -75,11 +75,8 @@ def main() -> None:
 
 
 def _rows(count: int) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
-    sys.path.insert(0, str(ROOT / "examples" / "sentiment"))
-    from reviews import load_reviews
-
-    learnt, held_out = load_reviews(seed=1)
-    return ([{"text": each.text, "label": LABELS[each.label]} for each in rows] for rows in (learnt[:count], held_out))  # type: ignore[return-value]
+    learnt, held_out = split()
+    return rows(learnt[:count]), rows(held_out)
 
 
 def _defaults(directory: Path, train: Sequence[dict[str, str]], held_out: Sequence[dict[str, str]]) -> dict[str, float]:
@@ -97,10 +94,10 @@ def _defaults(directory: Path, train: Sequence[dict[str, str]], held_out: Sequen
     set_seed(1)
     tokenizer = AutoTokenizer.from_pretrained(directory)
     model = AutoModelForSequenceClassification.from_pretrained(directory, num_labels=2)
-    rows = [{**tokenizer(row["text"], truncation=True, max_length=256), "labels": LABELS.index(row["label"])} for row in train]
+    examples = [{**tokenizer(row["text"], truncation=True, max_length=256), "labels": LABELS.index(row["label"])} for row in train]
     with tempfile.TemporaryDirectory() as out:
         arguments = TrainingArguments(out, num_train_epochs=1, save_strategy="no", report_to=[], disable_tqdm=True, use_cpu=True)
-        trainer = Trainer(model=model, args=arguments, train_dataset=rows, data_collator=DataCollatorWithPadding(tokenizer))
+        trainer = Trainer(model=model, args=arguments, train_dataset=examples, data_collator=DataCollatorWithPadding(tokenizer))
         began = time.perf_counter()
         trainer.train()
         took = time.perf_counter() - began
@@ -110,7 +107,7 @@ def _defaults(directory: Path, train: Sequence[dict[str, str]], held_out: Sequen
         for row in held_out:
             logits = model(**tokenizer(row["text"], return_tensors="pt", truncation=True, max_length=256)).logits
             right += LABELS[int(logits.argmax())] == row["label"]
-    tokens = sum(len(row["input_ids"]) for row in rows)
+    tokens = sum(len(row["input_ids"]) for row in examples)
     return {"tokens per second": round(tokens / took, 1), "seconds": round(took, 2), "accuracy": round(right / len(held_out), 4)}
 
 
@@ -121,8 +118,8 @@ def _ours(directory: Path, train: Sequence[dict[str, str]], held_out: Sequence[d
 
     with tempfile.TemporaryDirectory() as root:
         workspace = Path(root)
-        for name, rows in (("train", train), ("validation", held_out)):
-            (workspace / f"{name}.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+        for name, sentences in (("train", train), ("validation", held_out)):
+            (workspace / f"{name}.jsonl").write_text("\n".join(json.dumps(row) for row in sentences))
         news: list[Any] = []
         running.check(directory, workspace, Recipe(method="classification", epochs=1), news.append)
         recipe = next(each for each in news if isinstance(each, TrainingEstimate)).recipe

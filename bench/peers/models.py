@@ -12,9 +12,10 @@ from pathlib import Path
 from bare_encoder import fp32_labels
 from bare_encoder import gflop_per_text as encoder_gflop
 from bert_base import bert_base
-from classification_http import mixed, trained, unseen
+from classification_http import mixed
 from harness import ROOT
 from peers.environments import python_of
+from sentiment import trained, unseen
 
 CACHE = ROOT / "bench" / ".cache" / "peers" / "models"
 CHECKED = 32

@@ -2,7 +2,7 @@
 
     python examples/training/movie_reviews.py [--baseline]
 
-Rows: {"text": …, "label": "positive" | "negative"}. Ratings within ±0.5 are left out as neither. Equal sentences are kept once;
+Rows: {"text": …, "label": "POSITIVE" | "NEGATIVE"}. Ratings within ±0.5 are left out as neither. Equal sentences are kept once;
 sentences that share 70 % of their words are on one side of the split.
 """
 
@@ -17,20 +17,18 @@ from splitting import near_duplicates, split, words
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "sentiment"))
 
-from reviews import SHA256, Sentence, rated_sentences
+from reviews import LABELS, SHA256, Sentence, rated_sentences
 
 SOURCE = Source("pypi", "vaderSentiment", "MIT; cite Hutto and Gilbert, ICWSM 2014", "3.3.2", SHA256)
 HELD_OUT_SHARE = 0.1
 NEAR = 0.7
-
-_LABELS = ("negative", "positive")
 
 
 def build(packages: Packages) -> DataSet:
     """Read, deduplicate and split."""
     found = sentences(packages[SOURCE])
     groups = near_duplicates([words(each.text) for each in found], NEAR)
-    rows = [({"text": each.text, "label": _LABELS[each.label]}, group) for each, group in zip(found, groups, strict=True)]
+    rows = [({"text": each.text, "label": LABELS[each.label]}, group) for each, group in zip(found, groups, strict=True)]
     train, valid = split(rows, lambda row: row[1], HELD_OUT_SHARE, "movie_reviews")
     return DataSet(
         name="movie_reviews",
