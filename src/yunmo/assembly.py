@@ -13,6 +13,7 @@ from pathlib import Path
 
 import structlog
 
+from yunmo.cloud.answering import Answering
 from yunmo.cloud.certifying import Certifying
 from yunmo.cloud.cloud import Cloud
 from yunmo.cloud.system import EngineView, System, look_at_engines
@@ -47,6 +48,8 @@ from yunmo.tenancy.publishers import Publisher
 from yunmo.tenancy.tenancy import Tenancy, open_tenancy
 from yunmo.training.check_work import CheckWork
 from yunmo.training.data import TrainingData
+from yunmo.training.evaluate_work import EvaluateWork
+from yunmo.training.evaluation import Evaluations
 from yunmo.training.publication import Publication
 from yunmo.training.site import Site
 from yunmo.training.store import CertificateStore
@@ -157,10 +160,12 @@ async def _open_services(settings: Settings, data: Path, database: Database) -> 
     files = Files(database, blobs, FileRules(settings.jobs.file_bytes, settings.jobs.project_bytes))
     inference = Inference(deployments, tenancy, settings.serving.request_seconds, settings.serving.cold_wait_seconds)
     system = System(world.hardware, world.memory, database.dialect, lambda: _engine_views(settings))
-    trainings = Trainings(jobs, hub.models, TrainingData(files, hub), Workspaces(data / "training"))
+    training_data = TrainingData(files, hub)
+    trainings = Trainings(jobs, hub.models, training_data, Workspaces(data / "training"))
+    evaluations = Evaluations(jobs, training_data)
     certificates = CertificateStore(database)
     promotions = Promotions(PromotionStore(database), deployments, hub.models, certificates.problem)
-    cloud = Cloud(hub, deployments, promotions, inference, tenancy, jobs, files, trainings, certificates, system)
+    cloud = Cloud(hub, deployments, promotions, inference, tenancy, jobs, files, trainings, evaluations, certificates, system)
     await deployments.restore()
     job_runner = JobRunner(jobs, database, _kinds(cloud, _site(settings, data, cloud, world)), is_alone=database.dialect == "sqlite")
     working = asyncio.create_task(job_runner.run(), name="jobs")
@@ -222,6 +227,7 @@ def _kinds(cloud: Cloud, site: Site) -> dict[str, Kind]:
         BatchWork(cloud, Inside(OpenAIDialect(cloud).routes()).ask),
         CheckWork(site),
         TrainWork(site, publication),
+        EvaluateWork(Answering(cloud.inference), site.data, site.files, site.workspaces),
     ]
     return {kind.name: kind for kind in kinds}
 

@@ -78,6 +78,7 @@ DIALECTS = {
     "/admin/keys": _admin,
     "/admin/projects": _admin,
     "/admin/trainings": _admin,
+    "/admin/evaluations": _admin,
 }
 JSON_ROUTES = [path for path in DIALECTS if "transcriptions" not in path]
 STATUS = {_openai: 400, _huggingface: 422, _hub: 400, _admin: 400}

@@ -52,6 +52,7 @@ BODIES = {
     "/admin/deployments": {"model": "beta/secret", "name": "taken"},
     "/v1/batches": {"input_file_id": "file-0", "endpoint": "/v1/embeddings", "completion_window": "24h"},
     "/v1/fine_tuning/jobs": {"model": "beta/secret", "training_file": "file-0"},
+    "/admin/evaluations": {"model": "beta/secret", "method": "classification", "rows": {"file": "file-0"}},
     "/admin/trainings": {"base": "beta/secret", "recipe": {"method": "classification"}, "rows": {"file": "file-0"}},
     "/v1/uploads": {"filename": "a", "purpose": "batch", "bytes": 1, "mime_type": "text/plain"},
     "/v1/uploads/{upload_id}/complete": {"part_ids": []},
@@ -113,6 +114,7 @@ def tenants(server, tiny_model):
         rows = client.post("/v1/files", files={"file": ("secret.jsonl", b"secret")}, data={"purpose": "fine-tune"}).json()["id"]
         BODIES["/v1/fine_tuning/jobs"] |= {"training_file": rows}
         BODIES["/admin/trainings"] |= {"rows": {"file": rows}}
+        BODIES["/admin/evaluations"] |= {"rows": {"file": rows}}
         FILLED["fine_tuning_job_id"] = client.post("/v1/fine_tuning/jobs", json=BODIES["/v1/fine_tuning/jobs"]).json()["id"]
     return server, alpha, beta
 

@@ -91,6 +91,7 @@ def test_the_table_of_contents_has_every_promised_command():
         "calibrate",
         "promote",
         "train",
+        "evaluate",
         "usage",
         "audit",
         "doctor",

@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from yunmo.cli import conversion, deployments, doctor, imports, jobs, keys, promotions, records, starters, transfers
+from yunmo.cli.evaluate import evaluate
 from yunmo.cli.output import say_error
 from yunmo.cli.serve import serve
 from yunmo.cli.session import client_command, examples
@@ -109,6 +110,13 @@ app.command(
         "yunmo train classification reviews.jsonl --base acme/bert --recipe recipe.yaml --set warmup=0.1",
     )
 )(client_command(train))
+app.command(
+    epilog=examples(
+        "yunmo evaluate acme/reviews classification held-out.jsonl",
+        "yunmo evaluate acme/en-zh seq2seq acme/pairs@v2 --split test --column source=en --column target=zh",
+        "yunmo evaluate acme/support supervised talks.jsonl --no-wait --json",
+    )
+)(client_command(evaluate))
 app.command(epilog=examples("yunmo usage", "yunmo usage --group-by project,hour --since 2026-11-01T00:00:00Z --json"))(
     client_command(records.usage)
 )

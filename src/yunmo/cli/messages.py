@@ -86,6 +86,12 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "starter_there": ("{repository} is there already.", "{repository} 已经存在。"),
     "starter_none": ("Name a model of 'yunmo starter list', or use --all.", "请指定 “yunmo starter list” 中的模型，或使用 --all。"),
     "starter_call": ("Call it:", "调用方法："),
+    "evaluation_ordered": (
+        "{model} is being evaluated as job {id}. 'yunmo jobs wait {id}' waits for its end, 'yunmo jobs show {id}' has its metrics.",
+        "正在以任务 {id} 评测 {model}。用 “yunmo jobs wait {id}” 等待结束，用 “yunmo jobs show {id}” 查看指标。",
+    ),
+    "evaluated": ("{model} at {commit}, {rows} rows:", "{model}（版本 {commit}），{rows} 行："),
+    "evaluated_wrong": ("What was answered wrongly is in the file {file}.", "答错的行见文件 {file}。"),
     "job_cancelled": ("Job {id} is {status}.", "任务 {id} 已请求取消（当前 {status}）。"),
     "job_paused": ("Job {id} waits from its next checkpoint on (it is {status}).", "任务 {id} 将在下一个检查点暂停（当前 {status}）。"),
     "job_resumed": ("Job {id} goes on (it is {status}).", "任务 {id} 继续执行（当前 {status}）。"),

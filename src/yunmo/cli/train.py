@@ -75,8 +75,8 @@ def train(  # noqa: PLR0913 (each parameter is an option of the command)
     given = {name: value for name, value in options.items() if value is not None} | pairs(set_ or [], "--set", "warmup=0.1")
     made = recipe_of(method, _read_recipe(recipe), given)
     columns = {name: str(value) for name, value in pairs(column or [], "--column", "text=sentence").items()}
-    sources = [_source(text) for text in (rows, validation) if text is not None]  # looked for before any is sent
-    found, *others = [_rows(session, source, columns) for source in sources]
+    sources = [source_of(text) for text in (rows, validation) if text is not None]  # looked for before any is sent
+    found, *others = [rows_at(session, source, columns) for source in sources]
     order = {
         "base": base or "",
         "recipe": made,
@@ -136,7 +136,7 @@ def _read_recipe(path: Path | None) -> dict[str, Any]:
     return {str(name): value for name, value in document.items()}
 
 
-def _source(text: str) -> Path | str:
+def source_of(text: str) -> Path | str:
     """A file of this machine, or else the name of a data set; Failed for what is neither."""
     path = Path(text)
     if path.is_file():
@@ -147,7 +147,7 @@ def _source(text: str) -> Path | str:
     return text
 
 
-def _rows(session: Session, source: Path | str, columns: dict[str, str]) -> dict[str, Any]:
+def rows_at(session: Session, source: Path | str, columns: dict[str, str]) -> dict[str, Any]:
     """Where the server finds the rows; a file is sent first."""
     place = {"repository": source} if isinstance(source, str) else {"file": upload(session, source)["id"]}
     return {**place, "columns": columns}

@@ -10,6 +10,7 @@ from yunmo.serving.deployments import Deployments
 from yunmo.serving.infer import Inference
 from yunmo.serving.promotions import Promotions
 from yunmo.tenancy.tenancy import Tenancy
+from yunmo.training.evaluation import Evaluations
 from yunmo.training.store import CertificateStore
 from yunmo.training.trainings import Trainings
 
@@ -26,5 +27,6 @@ class Cloud:
     jobs: Jobs
     files: Files
     trainings: Trainings
+    evaluations: Evaluations
     certificates: CertificateStore
     system: System

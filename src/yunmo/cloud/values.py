@@ -17,6 +17,7 @@ from yunmo.tenancy.ledger import TokenTotals, UsageRow
 from yunmo.tenancy.limits import Rates
 from yunmo.tenancy.logins import LoginKey
 from yunmo.tenancy.projects import Project
+from yunmo.training.evaluation import Evaluation
 from yunmo.training.order import Order, Rows
 from yunmo.training.state import Certificate, KeptModel, Trained, TrainingState
 from yunmo.training.trainings import order_of, phase
@@ -32,6 +33,7 @@ __all__ = [
     "CreatedKey",
     "DeploymentSpec",
     "DeploymentView",
+    "Evaluation",
     "Failure",
     "File",
     "Job",

@@ -13,16 +13,14 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from yunmo.core.drift import Budget, Drift, drift, shared_words
-from yunmo.core.errors import DeadlineExceeded, EngineFailed, Overloaded, RateLimited, Unavailable, YunmoError
+from yunmo.core.errors import YunmoError
 from yunmo.core.tasks import AnyRequest, Choices, Entities, Fillings, Labels, Output, Texts, Transcript, Vectors
 from yunmo.core.training import ParitySample
+from yunmo.training.asking import Sleep, patiently
 from yunmo.training.state import Certificate
 
 _NEAR_TIE = 0.1
-_MAY_PASS = (Unavailable, Overloaded, RateLimited, EngineFailed, DeadlineExceeded)
 _AT_ONCE = 4
-_TRIES = 5
-_LONGEST_WAIT_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +34,16 @@ class ServedBy:
 Ask = Callable[[str, AnyRequest], Awaitable[tuple[Output, ServedBy]]]
 """Asks a model, by its name, as it is served."""
 
-Sleep = Callable[[float], Awaitable[None]]
-
 
 async def certify(ask: Ask, model: str, samples: Sequence[ParitySample], sleep: Sleep = asyncio.sleep) -> Certificate:
     """Ask all samples of the model again, a few at a time, and compare. A model that does not answer fails; it raises nothing of it."""
     turns = asyncio.Semaphore(_AT_ONCE)
-    asking = [asyncio.create_task(_answered(ask, model, sample.request, (turns, sleep))) for sample in samples]
+
+    async def answered(sample: ParitySample) -> tuple[Output, ServedBy]:
+        async with turns:
+            return await patiently(lambda: ask(model, sample.request), sleep)
+
+    asking = [asyncio.create_task(answered(sample)) for sample in samples]
     try:
         answers = await asyncio.gather(*asking)
     except YunmoError as error:
@@ -86,18 +87,6 @@ def compare(samples: Sequence[ParitySample], outputs: Sequence[Output], served_b
 def unasked(model: str, samples: Sequence[ParitySample], error: YunmoError) -> Certificate:
     """The certificate of a model that does not answer."""
     return _failed(len(samples), f"{model} does not answer where it is served: {error.message}", ServedBy())
-
-
-async def _answered(ask: Ask, model: str, request: AnyRequest, how: tuple[asyncio.Semaphore, Sleep]) -> tuple[Output, ServedBy]:
-    """The answer; a model that is busy or away is asked again a few times."""
-    turns, sleep = how
-    async with turns:
-        for attempt in range(1, _TRIES):
-            try:
-                return await ask(model, request)
-            except _MAY_PASS as error:
-                await sleep(min(_LONGEST_WAIT_SECONDS, getattr(error, "retry_after_seconds", None) or 2.0**attempt))
-        return await ask(model, request)
 
 
 def _failed(samples: int, problem: str, served_by: ServedBy) -> Certificate:

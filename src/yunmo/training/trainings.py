@@ -14,11 +14,12 @@ from yunmo.jobs.job import Job
 from yunmo.jobs.queue import Jobs
 from yunmo.training.data import TrainingData
 from yunmo.training.order import Order
-from yunmo.training.state import CHECK_KIND, TRAIN_KIND
+from yunmo.training.state import CHECK_KIND, EVALUATE_KIND, TRAIN_KIND
 from yunmo.training.workspaces import Workspaces
 
 Phase = Literal["validating", "queued", "running", "paused", "succeeded", "failed", "cancelled"]
 _KINDS = (CHECK_KIND, TRAIN_KIND)
+_WITH_WORKSPACES = (*_KINDS, EVALUATE_KIND)
 _PAGE = 100
 _SWEEP_SECONDS = 3600.0
 _log = structlog.get_logger()
@@ -45,7 +46,7 @@ class Trainings:
     async def _unfinished(self) -> set[str]:
         found: set[str] = set()
         after = None
-        while jobs := await self._jobs.page(None, kinds=_KINDS, states=("queued", "running"), after=after, limit=_PAGE):
+        while jobs := await self._jobs.page(None, kinds=_WITH_WORKSPACES, states=("queued", "running"), after=after, limit=_PAGE):
             found |= {job.id for job in jobs}
             after = jobs[-1].id
         return found

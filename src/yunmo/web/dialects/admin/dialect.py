@@ -25,6 +25,7 @@ from yunmo.core.errors import (
     YunmoError,
 )
 from yunmo.web.dialects.admin.deployments import DeploymentRoutes
+from yunmo.web.dialects.admin.evaluations import EvaluationRoutes
 from yunmo.web.dialects.admin.jobs import JobRoutes
 from yunmo.web.dialects.admin.promotions import PromotionRoutes
 from yunmo.web.dialects.admin.tenancy import TenancyRoutes
@@ -63,7 +64,14 @@ class AdminDialect:
     def __init__(self, cloud: Cloud, metrics: Metrics) -> None:
         self._cloud = cloud
         self._metrics = metrics
-        self._groups = (DeploymentRoutes(cloud), PromotionRoutes(cloud), JobRoutes(cloud), TrainingRoutes(cloud), TenancyRoutes(cloud))
+        self._groups = (
+            DeploymentRoutes(cloud),
+            PromotionRoutes(cloud),
+            JobRoutes(cloud),
+            TrainingRoutes(cloud),
+            EvaluationRoutes(cloud),
+            TenancyRoutes(cloud),
+        )
 
     def routes(self) -> Sequence[Route]:
         """Health and metrics, then every group."""
