@@ -117,9 +117,13 @@ class CheckTraining(Request, frozen=True, tag="check-training"):
 
 
 class Train(Request, frozen=True, tag="train"):
-    """Train by a complete recipe, from the newest checkpoint of the workspace if it has one; the last thing told is a `TrainingResult`."""
+    """Train by a complete recipe, from the newest checkpoint of the workspace if it has one; the last thing told is a `TrainingResult`.
+
+    `base_name` is what the base is called in the hub (`project/name`, with `@commit` for one revision): adapters name it.
+    """
 
     recipe: Recipe
+    base_name: str = ""
 
 
 class StopTraining(Request, frozen=True, tag="stop-training"):

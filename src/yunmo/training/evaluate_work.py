@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from yunmo.core.errors import Conflict, InvalidRequest, YunmoError
-from yunmo.core.rows import ROWS, Row
+from yunmo.core.rows import ROWS, Row, rows_of
 from yunmo.core.tasks import AnyRequest, Output
 from yunmo.core.training import MEDIA_FOLDER
 from yunmo.files.files import Files
@@ -89,7 +89,7 @@ class EvaluateWork:
     async def _begin(self, work: Work, wanted: Evaluation) -> EvaluationState:
         await self._workspaces.empty(work.job)
         target = self._workspaces.of(work.job) / _ROWS_FILE
-        written, source = await self._data.write(owner_of(work.job), wanted.rows, wanted.method, target)
+        written, source = await self._data.write(owner_of(work.job), wanted.rows, rows_of(wanted.method), target)
         if written.problems:
             more = f" ({len(written.problems)} in all)" if len(written.problems) > 1 else ""
             raise InvalidRequest(f"The rows cannot be asked. {written.problems[0].text}{more}", param="rows")

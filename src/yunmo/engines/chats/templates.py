@@ -17,22 +17,22 @@ _PROBE = Tool("yunmo_probe")
 
 
 class Renderer:
-    """Renders one template. Safe for several threads."""
+    """Renders one template, and waits for that so many `seconds`. Safe for several threads."""
 
-    def __init__(self, template: str, special_tokens: Mapping[str, str]) -> None:
+    def __init__(self, template: str, special_tokens: Mapping[str, str], *, seconds: float = _SECONDS) -> None:
         self.template = template
         self._special_tokens = dict(special_tokens)
-        self._program = Companion(["-I", "-X", "utf8", str(_PROGRAM)], {"template": template}, _START_SECONDS, _SECONDS)
+        self._program = Companion(["-I", "-X", "utf8", str(_PROGRAM)], {"template": template}, max(_START_SECONDS, seconds), seconds)
         self._knows_tools: bool | None = None
 
-    def render(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Tool] = ()) -> str:
-        """The prompt, up to where the assistant speaks. Raises InvalidRequest with the template's words if it refuses."""
+    def render(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Tool] = (), *, begins_answer: bool = True) -> str:
+        """The prompt, up to where the assistant speaks; without that if no answer begins. Raises InvalidRequest with the template's words if it refuses."""
         values = {
             **self._special_tokens,
             "messages": list(messages),
             "tools": [_tool(each) for each in tools] or None,
             "documents": None,
-            "add_generation_prompt": True,
+            "add_generation_prompt": begins_answer,
         }
         answer = self._program.ask(values) or {"error": "it did not end within its time and memory"}
         if "error" in answer:

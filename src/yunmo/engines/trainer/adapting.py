@@ -55,6 +55,13 @@ def bare(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
+def name_base(model: Any, name: str) -> None:
+    """Have the model's adapters, if it has some, name their base as the hub does (`project/name@commit`), and not by its folder here."""
+    repository, _, revision = name.partition("@")
+    for config in getattr(model, "peft_config", {}).values() if repository else ():
+        config.base_model_name_or_path, config.revision = repository, revision or None
+
+
 def save_model(model: Any, tokenizer: Any, folder: Path, recipe: Recipe) -> None:
     """Write the model as a repository: whole (adapters merged into it), or the adapters alone where the recipe leaves them apart."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -65,5 +72,6 @@ def save_model(model: Any, tokenizer: Any, folder: Path, recipe: Recipe) -> None
         copy.deepcopy(model).merge_and_unload().save_pretrained(folder)
     else:
         model.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)  # peft's, without a word about this training
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)

@@ -44,9 +44,9 @@ class Trainer:
             case CheckTraining(recipe=recipe):
                 async for news in self._work(lambda tell: self._running.check(self._directory, self._workspace, recipe, tell)):
                     yield news
-            case Train(recipe=recipe):
+            case Train() as asked:
                 async for news in self._work(
-                    lambda tell: self._running.run(self._directory, self._workspace, recipe, tell, self._stop.is_set)
+                    lambda tell: self._running.run(self._directory, self._workspace, asked, tell, self._stop.is_set)
                 ):
                     yield news
             case _:

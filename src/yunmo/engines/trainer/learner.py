@@ -33,13 +33,13 @@ class Judge(Protocol):
 class Learner:
     """One model with its rows made ready.
 
-    `examples` and `validation` are one per row, cut to `max_tokens` (`cut` counts those that were longer); `lengths` are the
-    examples' sizes, by which batches are put together. `collate` pads a batch. `count` is how many of a batch's positions are
-    no padding. `judge` makes a new Judge. `accuracy` is the share of a batch's tokens that the model would have chosen itself,
-    where that says something. `save` writes the model as a repository that can be served. `sample` is one real answer, in words.
-    `parity` is what the trained model answers to some inputs, of the kind that clients ask. `trainer` is the class of transformers'
-    Trainer that works on it, with arguments of its own; `arguments` makes its TrainingArguments. `forward` is what the model makes
-    of a batch, with the loss, where the model alone does not tell one. `notes` are told when the training is checked.
+    `examples` and `validation` are one per row (or part of one), cut to `max_tokens` (`cut` counts the rows that were longer);
+    `lengths` are the examples' sizes, by which batches are put together. `collate` pads a batch. `count` is how many of a batch's
+    positions are no padding. `judge` makes a new Judge. `accuracy` is the share of a batch's tokens that the model would have chosen
+    itself, where that says something. `save` writes the model as a repository that can be served. `sample` is one real answer, in
+    words. `parity` is what the trained model answers to some inputs, of the kind that clients ask. `trainer` is the class of
+    transformers' Trainer that works on it, with arguments of its own; `arguments` makes its TrainingArguments. `forward` is what the
+    model makes of a batch, with the loss, where the model alone does not tell one. `notes` are told when the training is checked.
     """
 
     model: Any

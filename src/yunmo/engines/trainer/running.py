@@ -8,8 +8,9 @@ from pathlib import Path
 import msgspec
 
 from yunmo.core.errors import InvalidRequest
-from yunmo.core.training import Recipe, TrainingNote, TrainingResult
+from yunmo.core.training import Recipe, Train, TrainingNote, TrainingResult
 from yunmo.engines.trainer import loop, trial
+from yunmo.engines.trainer.adapting import name_base
 from yunmo.engines.trainer.learner import Learner, Method, method_of
 from yunmo.engines.trainer.memory import memory_told
 from yunmo.engines.trainer.plots import draw
@@ -42,15 +43,16 @@ def check(base: Path, root: Path, recipe: Recipe, tell: loop.Tell) -> None:
                 )
             )
         for note in learner.notes:
-            tell(TrainingNote(note))
+            tell(TrainingNote(note, "warning"))
         tell(trial.estimate(learner, workspace, usual, tell))
 
 
-def run(base: Path, root: Path, recipe: Recipe, tell: loop.Tell, should_stop: Callable[[], bool]) -> None:
+def run(base: Path, root: Path, asked: Train, tell: loop.Tell, should_stop: Callable[[], bool]) -> None:
     """Carry the recipe out and leave its result; or a checkpoint, if it should stop before."""
-    workspace = Workspace(root)
+    workspace, recipe = Workspace(root), asked.recipe
     with memory_told(recipe):
         learner = _prepared(base, workspace, recipe, method_of(recipe))
+        name_base(learner.model, asked.base_name)
         result = loop.train(learner, workspace, recipe, tell, should_stop)
         if not result.is_stopped:
             result = _left(learner, workspace, result)

@@ -1,5 +1,6 @@
 """The workspace of one training: its rows, its checkpoints, and what it leaves."""
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from yunmo.core.errors import InvalidRequest
 from yunmo.core.rows import Row, rows_of
 from yunmo.core.training import (
     HISTORY_FILE,
@@ -136,6 +138,16 @@ class Workspace:
     def _numbered(self, folder: Path, prefix: str) -> list[Path]:
         found = folder.glob(f"{prefix}*") if folder.is_dir() else ()
         return sorted(found, key=lambda path: int(path.name.removeprefix(prefix)))
+
+
+@contextlib.contextmanager
+def line_told(line: int, *, is_validation: bool = False) -> Iterator[None]:
+    """Add to an InvalidRequest which row it is about; lines count from 1."""
+    try:
+        yield
+    except InvalidRequest as error:
+        where = f"Line {line} of the validation rows" if is_validation else f"Line {line}"
+        raise InvalidRequest(f"{where}: {error.message}", param=error.param) from error
 
 
 def _write_lines(path: Path, values: list[Any]) -> None:
