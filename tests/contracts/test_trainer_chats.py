@@ -1,4 +1,4 @@
-"""Decoders that learn from conversations: real steps on tiny models, and what is left is served by the engines."""
+"""Decoders that learn from conversations and preferences: real steps on tiny models, and what is left is served by the engines."""
 
 import asyncio
 import json
@@ -42,8 +42,19 @@ def conversation(question, said, **more):
     return {"messages": [{"role": "user", "content": f"what is {question}"}, {"role": "assistant", "content": said, **more}]}
 
 
+def preference(question, better, worse):
+    said = [[{"role": "assistant", "content": each}] for each in (better, worse)]
+    return {
+        "input": {"messages": [{"role": "user", "content": f"what is {question}"}]},
+        "preferred_output": said[0],
+        "non_preferred_output": said[1],
+    }
+
+
 CONVERSATIONS = [conversation(*pair) for pair in zip(QUESTIONS, ANSWERS, strict=True)]
-ROWS = {"supervised": CONVERSATIONS}
+PREFERENCES = [preference(*each) for each in zip(QUESTIONS, ANSWERS, reversed(ANSWERS), strict=True)]
+PREFERRED = ("preferred", "non_preferred")
+ROWS = {"supervised": CONVERSATIONS, "dpo": PREFERENCES}
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +105,46 @@ async def test_eight_conversations_are_learnt_until_the_model_says_them(base, tm
     assert all(sample.output.choices[0].finish_reason == "stop" for sample in samples(workspace))
 
 
+@pytest.mark.parametrize("more", [{}, {"lora": LORA, "learning_rate": 1e-2}, {"precision": "bf16"}], ids=["whole", "lora", "bf16"])
+async def test_a_preferred_answer_is_rewarded_more_and_more(base, tmp_path, more):
+    workspace = write(tmp_path, PREFERENCES, PREFERENCES)
+    told = await news(base, workspace, Train(recipe=recipe("dpo", **({"epochs": 4, "learning_rate": 1e-3} | more))))
+    steps = [each for each in told if isinstance(each, TrainingStep)]
+    assert steps[0].loss == pytest.approx(0.6931, abs=1e-4), "before anything is learnt both are as likely as in the base"
+    judged = metrics(told)
+    assert set(judged[0]) == {"loss", "preference_accuracy", "reward_margin"}
+    assert [each["reward_margin"] for each in judged] == sorted(each["reward_margin"] for each in judged)
+    assert judged[-1]["preference_accuracy"] == 1.0
+
+
 @pytest.mark.parametrize("lora", [None, LORA], ids=["whole", "lora"])
-@pytest.mark.parametrize("method", ["supervised"])
+def test_the_loss_of_a_preference_is_the_papers(base, tmp_path, lora):
+    asked = recipe("dpo", lora=lora, beta=0.3)
+    learner = method_of(asked).prepare(base, Workspace(write(tmp_path, PREFERENCES)), asked)
+    with torch.no_grad():
+        torch.manual_seed(0)
+        for parameter in learner.model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.03)
+
+    def log_probability(model, example):
+        ids, labels = example["input_ids"], example["labels"]
+        logs = model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
+        return sum(logs[place - 1, label] for place, label in enumerate(labels) if label != -100)
+
+    before = AutoModelForCausalLM.from_pretrained(base)
+    losses = []
+    with torch.no_grad():
+        for example in learner.examples:
+            ratios = [log_probability(learner.model, example[side]) - log_probability(before, example[side]) for side in PREFERRED]
+            losses.append(-torch.nn.functional.logsigmoid(0.3 * (ratios[0] - ratios[1])))
+        found = learner.forward(learner.model, learner.collate(learner.examples))
+    assert float(found.loss) == pytest.approx(float(sum(losses) / len(losses)), abs=1e-4)
+    assert float(found.loss) != pytest.approx(0.6931, abs=1e-3)
+
+
+@pytest.mark.parametrize("lora", [None, LORA], ids=["whole", "lora"])
+@pytest.mark.parametrize("method", ["supervised", "dpo"])
 async def test_a_training_that_stopped_within_an_epoch_goes_on_bit_for_bit(base, tmp_path, method, lora):
     more = {"epochs": 2, "batch_size": 4, "accumulation": 2, "lora": lora and msgspec.structs.replace(lora, dropout=0.1)}
     asked = Train(recipe=recipe(method, **more), base_name="acme/llama")
@@ -108,7 +157,7 @@ async def test_a_training_that_stopped_within_an_epoch_goes_on_bit_for_bit(base,
     assert (one / "result" / name).read_bytes() == (other / "result" / name).read_bytes()
 
 
-@pytest.mark.parametrize("method", ["supervised"])
+@pytest.mark.parametrize("method", ["supervised", "dpo"])
 async def test_parts_of_a_step_learn_what_the_whole_step_does(base, tmp_path, method):
     curves = []
     for accumulation in (1, 4):
@@ -118,7 +167,7 @@ async def test_parts_of_a_step_learn_what_the_whole_step_does(base, tmp_path, me
 
 
 @pytest.mark.parametrize("lora", [None, LORA], ids=["whole", "lora"])
-@pytest.mark.parametrize("method", ["supervised"])
+@pytest.mark.parametrize("method", ["supervised", "dpo"])
 async def test_layers_that_are_computed_twice_learn_the_same(base, tmp_path, method, lora):
     curves = []
     for recomputes in (False, True):
@@ -240,10 +289,11 @@ async def test_an_end_of_turn_that_the_base_does_not_stop_at_becomes_one(tmp_pat
     assert json.loads((workspace / "result/generation_config.json").read_text())["eos_token_id"] == [1, 3]
 
 
-@pytest.mark.parametrize("method", ["supervised"])
+@pytest.mark.parametrize("method", ["supervised", "dpo"])
 async def test_a_check_tells_of_rows_that_are_cut_or_left_out_and_answers_once(base, tmp_path, method):
     long = " ".join(["wonderful"] * 60)
     rows = {"supervised": [conversation("paris", long), conversation(long, "france")]}
+    rows["dpo"] = [preference("paris", long, "france"), preference(long, "france", "germany")]
     workspace = write(tmp_path, [*ROWS[method], *rows[method]])
     told = await news(base, workspace, CheckTraining(recipe=Recipe(method=method, max_tokens=32)))
     notes = [each.message for each in told if isinstance(each, TrainingNote)]
@@ -282,7 +332,7 @@ async def test_a_base_that_is_no_decoder_is_refused(tmp_path, name):
 
 
 def test_the_prompts_that_are_compared_are_chats_at_temperature_0(base, tmp_path):
-    learner = method_of(recipe("supervised")).prepare(base, Workspace(write(tmp_path, CONVERSATIONS * 3)), recipe("supervised"))
+    learner = method_of(recipe("dpo")).prepare(base, Workspace(write(tmp_path, PREFERENCES * 3)), recipe("dpo"))
     asked = learner.parity()
     assert len(asked) == 16
     assert all(isinstance(each.request, Chat) and not isinstance(each.request, Generate) for each in asked)

@@ -108,9 +108,10 @@ class TrainWork:
         self, work: Work, trainer: PlacedTrainer, state: TrainingState, estimate: TrainingEstimate, gave_way: asyncio.Event
     ) -> TrainingResult:
         told = _Told(work, state)
+        base = f"{state.base}@{state.base_commit}" if state.base else ""
         stopping = asyncio.create_task(_stop_when_wanted(work, trainer, gave_way))
         try:
-            async for news in trainer.ask(Train(recipe=estimate.recipe)):
+            async for news in trainer.ask(Train(recipe=estimate.recipe, base_name=base)):
                 if isinstance(news, TrainingResult):
                     await told.flush()
                     if gave_way.is_set() and news.is_stopped:

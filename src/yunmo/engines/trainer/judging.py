@@ -9,7 +9,7 @@ from yunmo.engines.trainer.learner import Learner
 
 
 def judge(learner: Learner, recipe: Recipe) -> dict[str, float]:
-    """The mean loss of a row's batch and its perplexity, where the model tells a loss, and the task's own metrics."""
+    """The mean loss, its perplexity where the model computes it itself, and the task's own metrics."""
     order = sorted(range(len(learner.validation)), key=lambda index: -_length(learner.validation[index]))
     size = max(1, (recipe.batch_size or 1) // (recipe.accumulation or 1))
     total, weight = 0.0, 0
@@ -23,7 +23,7 @@ def judge(learner: Learner, recipe: Recipe) -> dict[str, float]:
                 outputs = learner.forward(learner.model, batch) if learner.forward else learner.model(**batch)
                 loss = getattr(outputs, "loss", None)
                 if loss is not None:
-                    count = _targets(batch)
+                    count = _targets(batch) if learner.forward is None else len(order[start : start + size])
                     total, weight = total + float(loss) * count, weight + count
                 found.see(outputs, batch)
             metrics = found.verdict()
@@ -31,7 +31,8 @@ def judge(learner: Learner, recipe: Recipe) -> dict[str, float]:
         learner.model.train(was_training)
     if weight:
         loss = total / weight
-        metrics = {"loss": loss, "perplexity": math.exp(min(loss, 700.0)), **metrics}
+        likelihood = {"perplexity": math.exp(min(loss, 700.0))} if learner.forward is None else {}
+        metrics = {"loss": loss, **likelihood, **metrics}
     return {name: round(value, 6) for name, value in metrics.items()}
 
 

@@ -39,7 +39,7 @@ class Learner:
     itself, where that says something. `save` writes the model as a repository that can be served. `sample` is one real answer, in
     words. `parity` is what the trained model answers to some inputs, of the kind that clients ask. `trainer` is the class of
     transformers' Trainer that works on it, with arguments of its own; `arguments` makes its TrainingArguments. `forward` is what the
-    model makes of a batch, with the loss, where the model alone does not tell one. `notes` are told when the training is checked.
+    model makes of a batch, with the `loss` (a mean over the rows), where the model alone does not tell one. `notes` are told when the training is checked.
     """
 
     model: Any

@@ -51,6 +51,8 @@ def build(learner: Learner, workspace: Workspace, recipe: Recipe, watch: Trainer
         callbacks=[watch] if watch else [],
         **learner.trainer_arguments,
     )
+    if learner.forward is not None:
+        trainer.loss_is_scaled_for_ga = False  # a mean of each part: the step's is theirs
     for callback in (transformers.PrinterCallback, transformers.ProgressCallback):
         trainer.remove_callback(callback)
     return trainer
