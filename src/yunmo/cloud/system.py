@@ -15,6 +15,7 @@ _ENGINE_LIBRARIES = {
     "vllm": "vllm",
     "whisper": "faster_whisper",
     "transformers": "transformers",
+    "trainer": "peft",
 }
 
 

@@ -240,7 +240,7 @@ def _of_parquet(path: Path) -> Iterator[tuple[int, Any]]:
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
         raise InvalidRequest(
-            "To read Parquet, install what trains: pip install 'yunmo[training]'. JSONL and CSV are read without."
+            "To read Parquet, install what trains: pip install 'yunmo[trainer]'. JSONL and CSV are read without."
         ) from error
     number = 0
     try:
