@@ -87,13 +87,13 @@ async def served(directory: Path, requests):
     return answers
 
 
-async def check_parity(workspace: Path) -> list[ParitySample]:
+async def check_parity(workspace: Path, allowed: float = 1e-3) -> list[ParitySample]:
     """The result answers where it is served what it answered where it was trained."""
     samples = parity(workspace)
     assert samples
     answers = await served(workspace / "result", [sample.request for sample in samples])
     for sample, answer in zip(samples, answers, strict=True):
-        assert _distance(sample.output, answer) < 1e-3
+        assert _distance(sample.output, answer) < allowed
     return samples
 
 

@@ -55,7 +55,7 @@ async def test_entities_are_learnt_and_found_where_the_result_is_served(base, wo
 
 async def test_a_stopped_training_goes_on_bit_for_bit(base, workspace, tmp_path):
     other = write_rows(tmp_path / "other", rows(96), rows(24, seed=2))
-    await check_resume(base, workspace, other, msgspec.structs.replace(RECIPE, epochs=2), stop_at=7)
+    await check_resume(base, workspace, other, msgspec.structs.replace(RECIPE, epochs=1), stop_at=5)
 
 
 async def test_parts_of_a_step_weigh_as_much_as_the_whole(base, tmp_path):
@@ -80,6 +80,12 @@ async def test_adapters_are_merged_into_the_result_and_it_is_told(base, workspac
     await news(base, workspace, Train(recipe=estimate.recipe))
     assert not (workspace / "result/adapter_model.safetensors").exists()
     await check_parity(workspace)
+
+
+async def test_what_was_learnt_in_bf16_is_answered_in_fp32_as_it_is_served(base, tmp_path):
+    workspace = write_rows(tmp_path / "one", rows(32))
+    await news(base, workspace, Train(recipe=msgspec.structs.replace(RECIPE, epochs=1, precision="bf16")))
+    await check_parity(workspace, allowed=1e-5)
 
 
 async def test_a_check_shows_words_with_labels(base, workspace):

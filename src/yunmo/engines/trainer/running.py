@@ -82,7 +82,10 @@ def _prepared(base: Path, workspace: Workspace, recipe: Recipe, method: Method) 
 
 def _left(learner: Learner, workspace: Workspace, result: TrainingResult) -> TrainingResult:
     """Write the result beside the checkpoints: the model, pictures of how it was learnt, and what it answers."""
+    from accelerate.utils import extract_model_from_parallel
+
     learner.model.eval()
+    extract_model_from_parallel(learner.model, keep_fp32_wrapper=False)  # what was computed in bf16 is answered in the weights' fp32
     with told_if_full(workspace):
         learner.save(workspace.result)
         plots = draw(workspace)
