@@ -71,9 +71,11 @@ async def test_pictures_of_two_colours_are_told_apart_where_the_result_is_served
 
 
 @pytest.mark.parametrize("lora", [None, Lora(rank=4)])
-async def test_a_stopped_training_goes_on_bit_for_bit(base, workspace, tmp_path, lora):
+async def test_a_stopped_training_goes_on_bit_for_bit(base, tmp_path, lora):
     """Of a ViT, whose weights have other names in a repository than in the model."""
-    await check_resume(base, workspace, lay_out(tmp_path / "other"), msgspec.structs.replace(RECIPE, epochs=2, lora=lora), stop_at=2)
+    workspace = lay_out(tmp_path / "one", 16, 4)
+    recipe = msgspec.structs.replace(RECIPE, epochs=1, batch_size=4, lora=lora)
+    await check_resume(base, workspace, lay_out(tmp_path / "other", 16, 4), recipe, stop_at=2)
 
 
 async def test_adapters_are_merged_into_the_result_and_it_is_told(base, workspace):
@@ -151,12 +153,13 @@ async def test_a_file_that_is_too_large_is_refused(base, workspace, monkeypatch)
 
 
 async def test_labels_and_bases_that_cannot_be_trained_are_told(base, workspace, tmp_path):
+    one = lay_out(tmp_path / "two", 4, 0)
+    (one / "train.jsonl").write_text((one / "train.jsonl").read_text().replace('"blue"', '"red"'))
+    with pytest.raises(InvalidRequest, match="nothing to tell apart"):
+        await news(base, one, CheckTraining(recipe=RECIPE))
     (workspace / "validation.jsonl").write_text(json.dumps({"image": "pictures/0.jpg", "label": "green"}))
     with pytest.raises(InvalidRequest, match="Line 1 of the validation rows: the label 'green'"):
         await news(base, workspace, CheckTraining(recipe=RECIPE))
-    one = write_rows(tmp_path / "two", [{"image": "a.png", "label": 1}] * 2)
-    with pytest.raises(InvalidRequest, match="nothing to tell apart"):
-        await news(base, one, CheckTraining(recipe=RECIPE))
     with pytest.raises(InvalidRequest, match="image processor"):
         await news(tiny_models.build("embed", tmp_path / "bert"), workspace, CheckTraining(recipe=RECIPE))
     with pytest.raises(InvalidRequest, match="leave max_tokens out"):

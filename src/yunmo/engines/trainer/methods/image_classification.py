@@ -8,7 +8,7 @@ import torch
 
 from yunmo.core.errors import InvalidRequest
 from yunmo.core.metrics import accuracy, macro_f1
-from yunmo.core.rows import LabelledPicture
+from yunmo.core.rows import LabelledPicture, Row
 from yunmo.core.tasks import ClassifyImage, Label, Labels
 from yunmo.core.training import ParitySample, Recipe
 from yunmo.engines.pictures import open_image, pixels_of
@@ -23,7 +23,7 @@ _PARITY_PICTURES = 8
 _PARITY_BYTES = 8 * 1024 * 1024
 _HEADS = ("classifier", "cls_classifier", "distillation_classifier", "head", "fc")
 
-_Placed = Sequence[tuple[Place, LabelledPicture]]
+_Labelled = tuple[Medium, str]
 
 
 class ImageClassification:
@@ -40,9 +40,9 @@ class ImageClassification:
             raise InvalidRequest("Pictures are not read in tokens: leave max_tokens out.", param="max_tokens")
         processor = _load_processor(base)
         media = Media(workspace, recipe.method, "image")
-        rows: _Placed = list(workspace.placed_rows(recipe.method))  # type: ignore[arg-type]
-        validation: _Placed = list(workspace.placed_rows(recipe.method, is_validation=True))  # type: ignore[arg-type]
-        labels = labels_of((str(row.label) for _, row in rows), ((place, str(row.label)) for place, row in validation), "label")
+        rows = [_labelled(media, *placed) for placed in workspace.placed_rows(recipe.method)]
+        validation = [_labelled(media, *placed) for placed in workspace.placed_rows(recipe.method, is_validation=True)]
+        labels = labels_of((label for _, label in rows), ((medium.place, label) for medium, label in validation), "label")
         labels = in_the_bases_order(labels, base)
         loaded = load_labelling(base, "AutoModelForImageClassification", labels, "pictures", problem_type="single_label_classification")
         model = adapted(loaded, recipe, None, [head for head in _HEADS if hasattr(loaded, head)])
@@ -69,6 +69,12 @@ class ImageClassification:
 method = ImageClassification()
 
 
+def _labelled(media: Media, place: Place, row: Row) -> _Labelled:
+    """Where the row's picture is, and its label; what may be the picture itself, in the row, is not kept."""
+    assert isinstance(row, LabelledPicture)
+    return media.medium(place, row.image), str(row.label)
+
+
 def _load_processor(base: Path) -> Any:
     from transformers import AutoImageProcessor
 
@@ -88,8 +94,8 @@ class _Pictures:
         self._labels = labels
         self._ids = {label: number for number, label in enumerate(labels)}
 
-    def examples(self, rows: _Placed) -> list[Example]:
-        return [{"medium": self._media.medium(place, row.image), "labels": self._ids[str(row.label)]} for place, row in rows]
+    def examples(self, rows: Sequence[_Labelled]) -> list[Example]:
+        return [{"medium": medium, "labels": self._ids[label]} for medium, label in rows]
 
     def look_through(self, examples: Sequence[Example]) -> None:
         """Raise InvalidRequest for a picture that cannot be seen: at once, and not in the middle of an epoch."""
