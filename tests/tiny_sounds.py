@@ -30,7 +30,7 @@ def wav2vec2_classifier(directory: Path) -> None:
     Wav2Vec2ForSequenceClassification(config).save_pretrained(directory)
 
 
-def ctc(class_name: str) -> Callable[[Path], None]:
+def ctc(class_name: str, **more: Any) -> Callable[[Path], None]:
     def write(directory: Path) -> None:
         import transformers
         from transformers import Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2Processor
@@ -41,7 +41,7 @@ def ctc(class_name: str) -> Callable[[Path], None]:
         tokenizer = Wav2Vec2CTCTokenizer(str(directory / "vocab.json"))
         Wav2Vec2Processor(extractor, tokenizer).save_pretrained(directory)
         config_class = getattr(transformers, class_name.replace("ForCTC", "Config"))
-        config = config_class(**_wav2vec2_sizes(), vocab_size=len(letters), initializer_range=0.5)
+        config = config_class(**{**_wav2vec2_sizes(), "vocab_size": len(letters), "initializer_range": 0.5, **more})
         getattr(transformers, class_name)(config).save_pretrained(directory)
 
     return write
@@ -63,7 +63,7 @@ def ast(directory: Path) -> None:
     ASTForAudioClassification(config).save_pretrained(directory)
 
 
-def whisper(directory: Path) -> None:
+def whisper(directory: Path, *, seconds: int = 30, **more: Any) -> None:
     from transformers import (
         GenerationConfig,
         WhisperConfig,
@@ -83,7 +83,7 @@ def whisper(directory: Path) -> None:
     tokenizer.add_special_tokens({"additional_special_tokens": special[:-1501]})
     tokenizer.add_tokens(special[-1501:])
     id_of = tokenizer.convert_tokens_to_ids
-    extractor = WhisperFeatureExtractor(feature_size=16)
+    extractor = WhisperFeatureExtractor(feature_size=16, chunk_length=seconds)
     WhisperProcessor(extractor, tokenizer).save_pretrained(directory)
     config = WhisperConfig(
         vocab_size=len(tokenizer),
@@ -95,11 +95,13 @@ def whisper(directory: Path) -> None:
         decoder_attention_heads=2,
         encoder_ffn_dim=WIDTH,
         decoder_ffn_dim=WIDTH,
+        max_source_positions=50 * seconds,
         max_target_positions=64,
         decoder_start_token_id=id_of("<|startoftranscript|>"),
         bos_token_id=id_of("<|endoftext|>"),
         eos_token_id=id_of("<|endoftext|>"),
         pad_token_id=id_of("<|endoftext|>"),
+        **more,
     )
     model = WhisperForConditionalGeneration(config)
     model.generation_config = GenerationConfig(

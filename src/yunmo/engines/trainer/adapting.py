@@ -26,7 +26,7 @@ def adapted(model: Any, recipe: Recipe, task: str | None, heads: Sequence[str] =
         r=recipe.lora.rank,
         lora_alpha=recipe.lora.alpha,
         lora_dropout=recipe.lora.dropout,
-        target_modules=list(recipe.lora.targets) or "all-linear",
+        target_modules=list(recipe.lora.targets) or _linear_layers(model, heads),
         exclude_modules=rf"(.*\.)?({'|'.join(map(re.escape, heads))})(\..*)?" if heads else None,
         modules_to_save=list(heads) or None,
     )
@@ -34,6 +34,17 @@ def adapted(model: Any, recipe: Recipe, task: str | None, heads: Sequence[str] =
         return get_peft_model(model, config)
     except ValueError as error:
         raise InvalidRequest(f"These layers cannot be given adapters: {error}", param="lora.targets") from error
+
+
+def _linear_layers(model: Any, heads: Sequence[str]) -> list[str] | str:
+    """What adapters are given to: peft's own choice, or all linear layers below the heads, which it would take for embeddings."""
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    if not heads:
+        return "all-linear"
+    layers = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear | Conv1D)]
+    return [name for name in layers if name.partition(".")[0] not in heads]
 
 
 def merged(recipe: Recipe) -> Recipe:
