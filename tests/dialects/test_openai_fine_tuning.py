@@ -28,6 +28,7 @@ from yunmo.storage.tables import now
 from yunmo.training.data import TrainingData
 from yunmo.training.state import CHECK_KIND, TRAIN_KIND, KeptModel, Trained, TrainingState
 from yunmo.training.trainings import Trainings
+from yunmo.training.workspaces import Workspaces
 from yunmo.web.app import App
 from yunmo.web.dialects.openai import fine_tuning
 from yunmo.web.dialects.openai.dialect import OpenAIDialect
@@ -112,7 +113,7 @@ async def opened(directory, key="owner"):
         database = hub.models.database
         files = Files(database, DirectoryStore(directory / "blobs"), FileRules(1 << 20, 1 << 24))
         jobs = Jobs(database, QueueLimits(waiting=50, running=4))
-        trainings = Trainings(jobs, hub.models, TrainingData(files, hub))
+        trainings = Trainings(jobs, hub.models, TrainingData(files, hub), Workspaces(directory / "training"))
         tenancy = SimpleNamespace(keys=Keys())
         cloud = SimpleNamespace(hub=hub, files=files, jobs=jobs, trainings=trainings, tenancy=tenancy, inference=None)
         app = App(cloud, [OpenAIDialect(cloud)], Metrics())

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from running import running_server
 from tiny_texts import bert
+from yunmo.cli import uploads
 from yunmo.cli.main import app
 
 ROOT = Path(__file__).parents[2]
@@ -88,7 +89,8 @@ def yunmo(server, key, monkeypatch, tmp_path):
     return run
 
 
-def test_a_training_is_ordered_watched_and_called_from_the_command_line(server, key, yunmo, rows, tmp_path):
+def test_a_training_is_ordered_watched_and_called_from_the_command_line(server, key, yunmo, rows, tmp_path, monkeypatch):
+    monkeypatch.setattr(uploads, "_PART_BYTES", 1000)
     recipe = {"method": "classification", "epochs": 3, "learning_rate": 0.001, "batch_size": 16}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     validation = tmp_path / "validation.csv"

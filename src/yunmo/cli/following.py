@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from yunmo.cli.messages import choose, say
@@ -135,7 +136,7 @@ class _Watched:
             if self._loss is not None:
                 parts.append(f"loss {self._loss:.4f}")
             if progress["eta"] is not None:
-                parts.append(f"ETA {progress['eta'][11:19]}")
+                parts.append(f"ETA {datetime.fromisoformat(progress['eta']).astimezone():%H:%M:%S}")
         return ", ".join(parts)
 
     def _hear(self, event: dict[str, Any]) -> None:
