@@ -6,13 +6,16 @@ import random
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import openai
 import pytest
 import yaml
 from huggingface_hub import HfApi
 from typer.testing import CliRunner
 
+import tiny_decoders
 from running import running_server
 from tiny_texts import bert
 from yunmo.cli import uploads
@@ -68,6 +71,63 @@ def test_the_official_clients_train_follow_and_call_a_model(server, rows, name):
     seen = json.loads(done.stdout)
     assert all(seen[step] for step in ("trained", "stopped", "refused"))
     assert name == "installed" or seen["version"].startswith(name.removeprefix("openai-") + ".")
+
+
+QUESTIONS = ("paris", "berlin", "the cat", "the fox", "the sun", "my dog", "the house", "a red car")
+ANSWERS = ("france", "germany", "sleep in the sun", "jumps", "wonderful", "likes fish", "is wonderful", "on the street")
+WHOLE = {"batch_size": 8, "learning_rate": 3e-3, "precision": "fp32", "warmup": 0.0}
+
+
+def asked(question):
+    return [{"role": "user", "content": f"what is {question}"}]
+
+
+def said(answer):
+    return [{"role": "assistant", "content": answer}]
+
+
+def test_a_chat_model_learns_conversations_and_then_preferences_by_openais_own_methods(server, key, tmp_path):
+    hub = HfApi(endpoint=server.url, token=server.key)
+    hub.create_repo("acme/talks")
+    hub.upload_folder(folder_path=tiny_decoders.build("llama", tmp_path / "llama", initializer_range=0.1), repo_id="acme/talks")
+    talks = [{"messages": asked(question) + said(answer)} for question, answer in zip(QUESTIONS, ANSWERS, strict=True)]
+    choices = [
+        {"input": {"messages": asked(question)}, "preferred_output": said(worse), "non_preferred_output": said(better)}
+        for question, better, worse in zip(QUESTIONS, ANSWERS, reversed(ANSWERS), strict=True)
+    ]
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key=key) as client:
+
+        def trained(base, method, rows, epochs, **more):
+            text = "".join(json.dumps(row) + "\n" for row in rows).encode()
+            file = client.files.create(file=("rows.jsonl", text), purpose="fine-tune").id
+            block = {"hyperparameters": {"n_epochs": epochs, **WHOLE, **more}}
+            job = client.fine_tuning.jobs.create(
+                model=base, training_file=file, validation_file=file, method={"type": method, method: block}, suffix=method
+            )
+            while (job := client.fine_tuning.jobs.retrieve(job.id)).status not in {"succeeded", "failed", "cancelled"}:
+                time.sleep(0.2)
+            assert job.status == "succeeded", job
+            return job
+
+        def answers(model):
+            replies = [
+                client.chat.completions.create(model=model, messages=asked(each), temperature=0, max_tokens=16) for each in QUESTIONS
+            ]
+            return [reply.choices[0].message.content.strip() for reply in replies]
+
+        first = trained("acme/talks", "supervised", talks * 30, 4)
+        assert first.hyperparameters.n_epochs == 4
+        assert answers(first.fine_tuned_model) == list(ANSWERS)
+        metrics = client.fine_tuning.jobs.checkpoints.list(first.id).data[0].metrics
+        assert metrics.full_valid_mean_token_accuracy == 1.0
+        assert metrics.full_valid_loss < 0.1
+        steps = [event.data for event in client.fine_tuning.jobs.list_events(first.id, limit=100) if event.type == "metrics"]
+        assert any(step.get("train_mean_token_accuracy", 0) > 0.5 for step in steps)
+
+        second = trained(first.fine_tuned_model, "dpo", choices, 3, beta=0.1)
+        assert second.model == first.fine_tuned_model
+        assert second.method.dpo.hyperparameters.beta == 0.1
+        assert len(answers(second.fine_tuned_model)) == len(QUESTIONS)
 
 
 # ------------------------------------------------------------ from the command line
