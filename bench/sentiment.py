@@ -37,7 +37,7 @@ def trained() -> Path:
     """MiniLM with a head that tells good film reviews from bad, trained once per machine."""
     if not (CACHE / "model.safetensors").exists():
         from starter_models import minilm_directory
-        from yunmo.core.training import Recipe, TrainerOutput, TrainingEstimate
+        from yunmo.core.training import Recipe, Train, TrainerOutput, TrainingEstimate
         from yunmo.engines.trainer import running
 
         with tempfile.TemporaryDirectory() as root:
@@ -47,7 +47,7 @@ def trained() -> Path:
             wanted = Recipe(method="classification", epochs=1, batch_size=32, learning_rate=1e-4, seed=1)
             running.check(minilm_directory(), Path(root), wanted, news.append)
             recipe = next(each.recipe for each in news if isinstance(each, TrainingEstimate))
-            running.run(minilm_directory(), Path(root), recipe, news.append, lambda: False)
+            running.run(minilm_directory(), Path(root), Train(recipe=recipe), news.append, lambda: False)
             CACHE.parent.mkdir(parents=True, exist_ok=True)
             (Path(root) / "result").rename(CACHE)
     return CACHE

@@ -113,7 +113,7 @@ def _defaults(directory: Path, train: Sequence[dict[str, str]], held_out: Sequen
 
 def _ours(directory: Path, train: Sequence[dict[str, str]], held_out: Sequence[dict[str, str]]) -> dict[str, float]:
     """The trainer with nothing told but the method and one epoch: the check chooses the rest."""
-    from yunmo.core.training import Recipe, TrainingEstimate
+    from yunmo.core.training import Recipe, Train, TrainingEstimate
     from yunmo.engines.trainer import running
 
     with tempfile.TemporaryDirectory() as root:
@@ -124,7 +124,7 @@ def _ours(directory: Path, train: Sequence[dict[str, str]], held_out: Sequence[d
         running.check(directory, workspace, Recipe(method="classification", epochs=1), news.append)
         recipe = next(each for each in news if isinstance(each, TrainingEstimate)).recipe
         news.clear()
-        running.run(directory, workspace, recipe, news.append, lambda: False)
+        running.run(directory, workspace, Train(recipe=recipe), news.append, lambda: False)
     result = news[-1]
     return {
         "tokens per second": round(result.tokens / result.seconds, 1),
