@@ -36,7 +36,8 @@ _CLAIMED = 1.25
 _LIMITED = 1.5
 """Of the claim: what a trainer may take before it is told that there is no more."""
 
-_SLACK_BYTES = 512 * 1024 * 1024
+_SLACK_BYTES = 2 * 1024**3
+"""The limit is on address space: stacks of threads and what allocators keep count, too."""
 _EPOCHS_KEPT = 3
 
 
