@@ -16,10 +16,12 @@ from huggingface_hub import HfApi
 from typer.testing import CliRunner
 
 import tiny_decoders
-from running import running_server
+from running import running_server, start_server
 from tiny_texts import bert
-from yunmo.cli import uploads
+from yunmo.cli import following, uploads
 from yunmo.cli.main import app
+from yunmo.cli.output import Failed, Output
+from yunmo.cli.session import Session
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "tests" / "dialects" / "openai_clients" / "fine_tuning.py"
@@ -174,6 +176,40 @@ def test_a_training_is_ordered_watched_and_called_from_the_command_line(server, 
         shown = job["method"]["classification"]["hyperparameters"]
         assert (shown["n_epochs"], shown["batch_size"], shown["warmup"], shown["learning_rate"]) == (1, 16, 0.2, 0.001)
         assert client.get(f"/admin/trainings/{job['id'].removeprefix('ftjob-')}").json()["order"]["repository"] == "acme/from-cli"
+
+
+def test_a_server_that_is_killed_while_somebody_watches_is_waited_for(tmp_path):
+    server = start_server(tmp_path / "data")
+    try:
+        (tmp_path / "base").mkdir()
+        hub = HfApi(endpoint=server.url, token=server.key)
+        hub.create_repo("acme/base")
+        bert("BertModel")(tmp_path / "base")
+        hub.upload_folder(folder_path=tmp_path / "base", repo_id="acme/base")
+        (tmp_path / "rows.jsonl").write_bytes(labelled(40))
+        program = "from yunmo.cli.main import main; main()"
+        options = ["--base", "acme/base", "--epochs", "2", "--batch-size", "8", "--to", "acme/again", "--wait", "--url", server.url]
+        command = [sys.executable, "-c", program, "train", "classification", str(tmp_path / "rows.jsonl"), *options, "--key", server.key]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
+            for line in watching.stderr:
+                if "one step is tried" in line:
+                    break
+            server.kill()
+            time.sleep(1)
+            server = start_server(tmp_path / "data", port=int(server.url.rpartition(":")[2]))
+            said, remarks = watching.communicate(timeout=200)
+        assert watching.returncode == 0, remarks
+        assert "acme/again is there: 10 steps" in said
+    finally:
+        server.kill()
+
+
+def test_watching_ends_when_a_server_stays_away(monkeypatch):
+    monkeypatch.setattr(following, "AWAY_SECONDS", 0.1)
+    session = Session("http://127.0.0.1:1", None, "ym_x", Output(as_json=True))
+    training = {"id": "1", "phase": "running", "progress": None}
+    with pytest.raises(Failed, match=r"127\.0\.0\.1:1"):
+        following.follow(session, training)
 
 
 def test_a_training_that_is_not_waited_for_is_a_job_like_others(yunmo, rows):

@@ -8,7 +8,10 @@ from typing import Any
 
 from yunmo.cli.messages import choose, say
 from yunmo.cli.output import Failed, size_text
-from yunmo.cli.session import Session, in_path
+from yunmo.cli.session import UNREACHABLE, Session, in_path
+
+AWAY_SECONDS = 300.0
+"""How long a server may be away before watching ends."""
 
 _POLL_SECONDS = 0.5
 _EVENTS_AT_ONCE = 500
@@ -41,7 +44,7 @@ def follow(session: Session, training: dict[str, Any]) -> Any:
                 watched.look()
                 tell(watched.line(training), _share(training["progress"]))
                 time.sleep(_POLL_SECONDS)
-                training = session.call("GET", path)
+                training = _asked(session, path)
             watched.look()
     except KeyboardInterrupt:
         raise Failed(say("training_goes_on", id=training["id"]), "interrupted") from None
@@ -120,7 +123,7 @@ class _Watched:
 
     def look(self) -> None:
         """Tell what is new."""
-        while page := self._session.call("GET", self._path, query={"after": self._after, "limit": _EVENTS_AT_ONCE})["data"]:
+        while page := _asked(self._session, self._path, after=self._after, limit=_EVENTS_AT_ONCE)["data"]:
             for event in page:
                 self._hear(event)
             self._after = page[-1]["id"]
@@ -147,6 +150,18 @@ class _Watched:
             self._session.output.note("\n".join(estimated(event["data"])))
         elif event["message"]:
             self._session.output.note(event["message"])
+
+
+def _asked(session: Session, path: str, **query: Any) -> Any:
+    """The server's answer. One that is away for a while, such as for an update, goes on with the training when it is back."""
+    deadline = time.monotonic() + AWAY_SECONDS
+    while True:
+        try:
+            return session.call("GET", path, query=query)
+        except Failed as error:
+            if error.code != UNREACHABLE or time.monotonic() > deadline:
+                raise
+        time.sleep(_POLL_SECONDS)
 
 
 def _certified(certificate: dict[str, Any]) -> str:

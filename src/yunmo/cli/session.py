@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_DATA = Path("yunmo-data")
+UNREACHABLE = "unreachable"
 _ANSWER_SECONDS = 60.0
 
 Url = Annotated[str | None, typer.Option(help=f"The server to speak to (default {DEFAULT_URL}).", envvar="YUNMO_URL", show_envvar=True)]
@@ -100,9 +101,9 @@ class Session:
             with httpx.Client(base_url=self.url, headers=headers, timeout=_ANSWER_SECONDS, trust_env=False) as client:
                 return client.request(method, path, params=params, **content)
         except httpx.TimeoutException:
-            raise Failed(say("too_slow", url=self.url, seconds=_ANSWER_SECONDS)) from None
+            raise Failed(say("too_slow", url=self.url, seconds=_ANSWER_SECONDS), UNREACHABLE) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Failed(say("unreachable", url=self.url, reason=error)) from None
+            raise Failed(say("unreachable", url=self.url, reason=error), UNREACHABLE) from None
 
     def _refusal(self, answer: Any, status: int) -> Failed:
         said = answer.get("error") if isinstance(answer, dict) else None
