@@ -13,7 +13,7 @@ from yunmo.core.training import ParitySample, Recipe, StopTraining, Train, Train
 from yunmo.core.usage import Usage
 from yunmo.engines.trainer.kind import kind
 from yunmo.engines.transformers.kind import describe_directory
-from yunmo.engines.transformers.kind import kind as server
+from yunmo.engines.transformers.kind import kind as transformers
 
 
 def write_rows(workspace: Path, rows, validation=()) -> Path:
@@ -66,13 +66,13 @@ def parity(workspace: Path) -> list[ParitySample]:
     return [msgspec.json.decode(line, type=ParitySample) for line in (workspace / "parity.jsonl").read_bytes().splitlines()]
 
 
-async def served(directory: Path, requests):
-    """What the transformers engine answers that has loaded this repository."""
+async def served(directory: Path, requests, derived: Path | None = None, server=transformers):
+    """What an engine answers that has loaded this repository."""
     model = describe_directory(directory)
     offer = server.offer(model, Hardware(cores=1, memory_bytes=8 << 30))
     assert offer is not None
     assert offer.problem is None
-    engine = server.load(directory, directory, offer.plan, lambda *_: None)
+    engine = server.load(directory, derived or directory, offer.plan, lambda *_: None)
     if hasattr(engine, "run"):
         found = [engine.run(0, [request])[0] for request in requests]
         engine.close()
@@ -87,11 +87,11 @@ async def served(directory: Path, requests):
     return answers
 
 
-async def check_parity(workspace: Path, allowed: float = 1e-3) -> list[ParitySample]:
+async def check_parity(workspace: Path, allowed: float = 1e-3, server=transformers) -> list[ParitySample]:
     """The result answers where it is served what it answered where it was trained."""
     samples = parity(workspace)
     assert samples
-    answers = await served(workspace / "result", [sample.request for sample in samples])
+    answers = await served(workspace / "result", [sample.request for sample in samples], workspace / "derived", server)
     for sample, answer in zip(samples, answers, strict=True):
         assert _distance(sample.output, answer) < allowed
     return samples

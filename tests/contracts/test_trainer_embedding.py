@@ -13,6 +13,9 @@ from trained import check_parity, check_resume, judged, news, notes, served, wri
 from yunmo.core.errors import InvalidRequest
 from yunmo.core.tasks import Embed
 from yunmo.core.training import CheckTraining, Lora, Recipe, Train, TrainingEstimate
+from yunmo.engines.onnx.kind import kind as onnx
+from yunmo.engines.trainer.memory import smaller
+from yunmo.engines.trainer.trial import _ways
 
 RECIPE = Recipe(method="embedding", seed=2, epochs=3, batch_size=16, accumulation=1, learning_rate=1e-2, precision="fp32")
 PAIRS = dict(zip(words()[::2], words()[1::2], strict=False))
@@ -81,6 +84,15 @@ def floats(output):
     return np.frombuffer(output.vectors[0].data, "<f4")
 
 
+async def test_a_prompt_of_the_base_is_read_in_training_as_it_is_where_onnx_serves(workspace, tmp_path):
+    base = tiny_models.build("sentence-embedder", tmp_path / "base")
+    settings = {"prompts": {"query": "this is about "}, "default_prompt_name": "query"}
+    (base / "config_sentence_transformers.json").write_text(json.dumps(settings))
+    recipe = Recipe(method="embedding", max_steps=2, batch_size=8, accumulation=1, learning_rate=1e-3, precision="fp32")
+    await news(base, workspace, Train(recipe=recipe))
+    await check_parity(workspace, server=onnx)
+
+
 async def test_a_step_is_never_computed_in_parts(base, workspace):
     told = await news(base, workspace, CheckTraining(recipe=Recipe(method="embedding", batch_size=16, lora=Lora(rank=4))))
     estimate = next(each for each in told if isinstance(each, TrainingEstimate))
@@ -90,6 +102,13 @@ async def test_a_step_is_never_computed_in_parts(base, workspace):
     assert estimate.sample.startswith("cosine ")
     with pytest.raises(InvalidRequest, match="not computed in parts"):
         await news(base, workspace, CheckTraining(recipe=Recipe(method="embedding", accumulation=2)))
+
+
+def test_where_a_step_takes_too_much_memory_fewer_rows_are_advised_and_no_parts():
+    assert smaller(Recipe(method="embedding", batch_size=32, accumulation=1)) == "Set batch_size to 16."
+    assert "accumulation 2" in smaller(Recipe(method="classification", batch_size=32, accumulation=1))
+    ways = list(_ways(Recipe(method="embedding", batch_size=32)))
+    assert [(way.accumulation, way.recomputes) for way in ways] == [(1, False), (1, True)]
 
 
 async def test_the_same_text_is_no_negative_of_itself(base, tmp_path):

@@ -15,6 +15,7 @@ import tiny_sounds
 from trained import check_parity, check_resume, judged, news, notes, write_rows
 from yunmo.core.errors import InvalidRequest
 from yunmo.core.training import CheckTraining, Lora, Recipe, Train, TrainingEstimate
+from yunmo.engines.trainer import spelling
 from yunmo.engines.trainer.learner import method_of
 from yunmo.engines.trainer.workspace import Workspace
 
@@ -143,6 +144,16 @@ async def test_a_base_without_letters_gets_those_of_the_rows(tmp_path):
     await news(tmp_path, workspace, Train(recipe=SHORT))
     assert {"你", "好", "再", "见", "é", "a", "b", "|", "<pad>"} <= set(json.loads((workspace / "result/vocab.json").read_text()))
     await check_parity(workspace)
+
+
+async def test_letters_are_not_without_number(tmp_path, monkeypatch):
+    from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
+
+    monkeypatch.setattr(spelling, "_MOST_LETTERS", 7)
+    HubertModel(HubertConfig(**tiny_sounds._wav2vec2_sizes())).save_pretrained(tmp_path)
+    Wav2Vec2FeatureExtractor().save_pretrained(tmp_path)
+    with pytest.raises(InvalidRequest, match="8 different letters; at most 7"):
+        await news(tmp_path, lay_out(tmp_path / "one", texts=("ab", "cd", "ef", "gh")), CheckTraining(recipe=SHORT))
 
 
 async def test_texts_are_spelt_in_the_case_of_the_letters_and_strange_signs_are_told(wav2vec2, tmp_path):

@@ -9,6 +9,7 @@ from tiny_texts import bert, gpt2
 from trained import check_parity, check_resume, curve, judged, news, notes, write_rows
 from yunmo.core.errors import InvalidRequest
 from yunmo.core.training import CheckTraining, Lora, Recipe, Train, TrainingEstimate
+from yunmo.engines.onnx.kind import kind as onnx
 
 RECIPE = Recipe(
     method="token_classification", seed=5, epochs=3, batch_size=8, accumulation=1, learning_rate=1e-2, precision="fp32", warmup=0.1
@@ -48,6 +49,7 @@ async def test_entities_are_learnt_and_found_where_the_result_is_served(base, wo
     told = await news(base, workspace, Train(recipe=RECIPE))
     assert set(judged(told)[-1]) == {"loss", "perplexity", "f1", "precision", "recall", "accuracy"}
     assert judged(told)[-1]["f1"] == 1.0
+    await check_parity(workspace, server=onnx)
     samples = await check_parity(workspace)
     assert len(samples) == 16
     assert all(sample.token_ids for sample in samples)
