@@ -123,6 +123,22 @@ def test_a_name_is_promoted_and_goes_back(yunmo, tiny_model, tmp_path):
     yunmo("undeploy", "cli-promoted")
 
 
+def test_a_model_is_evaluated_on_rows_of_a_file(yunmo, tiny_model, tmp_path):
+    shutil.copytree(tiny_model("classify"), tmp_path / "model")
+    yunmo("push", "model", "cli-acme/evaluated")
+    rows = [{"text": f"text {number}", "label": "a label that it does not have"} for number in range(5)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told = yunmo("evaluate", "cli-acme/evaluated", "classification", "rows.jsonl")
+    assert "5 rows:" in told
+    assert re.search(r"accuracy +0\.0000", told)
+    assert re.search(r"in the file file-\w+", told)
+    job = json.loads(yunmo("evaluate", "cli-acme/evaluated", "classification", "rows.jsonl", "--json"))
+    assert (job["kind"], job["status"], job["result"]["rows"]) == ("evaluate", "succeeded", 5)
+    refused = yunmo("evaluate", "cli-acme/nothing", "classification", "rows.jsonl", exit_code=1)
+    assert "There is no model 'cli-acme/nothing'" in refused.stderr
+    assert "no answers to compare" in yunmo("evaluate", "cli-acme/evaluated", "dpo", "rows.jsonl", exit_code=1).stderr
+
+
 def _parent(commit):
     """The commit before this one of the model that the test pushes."""
     commits = HfApi(endpoint=os.environ["YUNMO_URL"], token=_operator_key()).list_repo_commits("cli-acme/promoted")

@@ -54,8 +54,8 @@ def test_each_word_has_the_label_of_its_first_token(setting):
     tokens = [("B-PER", 0, 3), ("I-PER", 4, 8), ("B-ORG", 8, 12), ("O", 13, 14)]
     found = examination.read(row, Entities(rows=(tuple(Entity(label, 1.0, "", start, end) for label, start, end in tokens),)))
     assert found == ["B-PER", "I-PER", "O", "O"]
-    assert examination.metrics([found], [row.labels])["accuracy"] == 1.0
-    assert len(examination.nothing(row)) == 4
+    assert examination.metrics([found], [row.labels]) == {"f1": 1.0, "precision": 1.0, "recall": 1.0, "accuracy": 1.0}
+    assert examination.metrics([examination.nothing(row)], [row.labels])["recall"] == 0.0
 
 
 def test_a_text_is_translated_by_translators_and_shortened_by_others(setting, tmp_path):
@@ -120,6 +120,13 @@ def test_pictures_and_recordings_come_from_the_data_set_or_from_the_row(setting,
 def test_rows_without_answers_are_refused(method):
     with pytest.raises(InvalidRequest, match="no answers to compare"):
         Evaluation(model="acme/m", method=method, rows=Rows(file="file-1")).check()
+
+
+def test_what_cannot_be_measured_here_is_refused_before_anything_is_asked(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InvalidRequest, match="jiwer is not installed"):
+        Evaluation(model="acme/m", method="speech_recognition", rows=Rows(file="file-1")).check()
+    Evaluation(model="acme/m", method="classification", rows=Rows(file="file-1")).check()
 
 
 def test_an_evaluation_names_its_model_and_its_rows():

@@ -59,6 +59,19 @@ def wer(found: Sequence[str], right: Sequence[str]) -> float:
     return float(jiwer.wer([other for _, other in pairs], [one for one, _ in pairs])) if pairs else 0.0
 
 
+def entity_scores(found: Sequence[Sequence[str]], right: Sequence[Sequence[str]]) -> dict[str, float]:
+    """F1, precision and recall of whole entities (of seqeval: B-X and I-X that follow each other), and the accuracy of words' labels."""
+    from seqeval.metrics import f1_score, precision_score, recall_score
+
+    given, wanted = [list(row) for row in found], [list(row) for row in right]
+    return {
+        "f1": float(f1_score(wanted, given, zero_division=0)),
+        "precision": float(precision_score(wanted, given, zero_division=0)),
+        "recall": float(recall_score(wanted, given, zero_division=0)),
+        "accuracy": accuracy([label for row in given for label in row], [label for row in wanted for label in row]),
+    }
+
+
 def _words(text: str) -> list[str]:
     return _WRITTEN_WITHOUT_SPACES.sub(lambda match: f" {match[0]} ", _plain(text)).split()
 

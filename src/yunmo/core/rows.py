@@ -4,8 +4,10 @@ Every row is an object of one JSON line. Fields that a method does not know are 
 training in silence.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -18,6 +20,8 @@ PROBLEMS_TOLD = 100
 """Reading ends at so many."""
 
 _Text = Annotated[str, Meta(min_length=1)]
+_WITHOUT_SPACES = re.compile(r"[\u0e00-\u0eff\u0f00-\u109f\u1780-\u17ff\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]")
+"""A letter of a script that puts no spaces between words (Thai, Tibetan, Burmese, Khmer, Chinese, Japanese)."""
 
 
 class Function(msgspec.Struct, forbid_unknown_fields=True):
@@ -114,6 +118,16 @@ class LabelledWords(msgspec.Struct, forbid_unknown_fields=True):
         """Raise InvalidRequest unless each word has its label."""
         if len(self.tokens) != len(self.labels):
             raise InvalidRequest(f"There are {len(self.tokens)} tokens and {len(self.labels)} labels.", param="labels")
+
+    def joined(self) -> tuple[str, list[int]]:
+        """The text that the words make, and where each begins: with spaces between, but for scripts that have none."""
+        text, starts = self.tokens[0], [0]
+        for before, word in pairwise(self.tokens):
+            if not (_WITHOUT_SPACES.match(before[-1]) and _WITHOUT_SPACES.match(word[0])):
+                text += " "
+            starts.append(len(text))
+            text += word
+        return text, starts
 
 
 class Rewritten(msgspec.Struct, forbid_unknown_fields=True):

@@ -32,6 +32,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise InvalidRequest(
                 f"Rows of '{self.method}' have no answers to compare; known are: {', '.join(EXAMINATIONS)}.", param="method"
             )
+        EXAMINATIONS[self.method].check()
 
 
 class EvaluationState(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -1,18 +1,18 @@
 """What each method's rows ask of a model, and how right its answers are: by the names of the metrics that trainings tell."""
 
 import base64
+import importlib.util
 import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from yunmo.core.errors import InvalidRequest
-from yunmo.core.metrics import accuracy, bleu, chrf, exact_match, f1, macro_f1, wer
+from yunmo.core.metrics import accuracy, bleu, chrf, entity_scores, exact_match, f1, macro_f1, wer
 from yunmo.core.rows import Conversation, LabelledPicture, LabelledText, LabelledWords, Neighbours, Rewritten, Spoken, Turn
 from yunmo.core.tasks import (
     AnyRequest,
@@ -38,7 +38,6 @@ from yunmo.core.tasks import (
 from yunmo.core.training import Method
 
 _ANSWER_TOKENS = 512
-_WITHOUT_SPACES = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 _DATA_URL = re.compile(r"data:[^,]*;base64,")
 
 
@@ -59,6 +58,15 @@ class Examination:
     read: Callable[[Any, Any], Any]
     nothing: Callable[[Any], Any]
     metrics: Callable[[Sequence[Any], Sequence[Any]], dict[str, float]]
+    library: str | None = None
+
+    def check(self) -> None:
+        """Raise InvalidRequest where the library that measures is not installed."""
+        if self.library is not None and importlib.util.find_spec(self.library) is None:
+            raise InvalidRequest(
+                f"{self.library} is not installed on the server, and judging these rows needs it: pip install 'yunmo[training]'.",
+                param="method",
+            )
 
     def is_right(self, found: Any, right: Any) -> bool:
         """Whether the answer is the right one; of texts but for case, signs and spaces, of vectors if the wrong text is further off."""
@@ -95,31 +103,16 @@ def _label_metrics(found: Sequence[str], right: Sequence[str]) -> dict[str, floa
 
 def _classify_words(row: LabelledWords, setting: Setting) -> AnyRequest:
     del setting
-    return ClassifyTokens(texts=(_joined(row.tokens)[0],), aggregation="none", ignore_labels=())
+    return ClassifyTokens(texts=(row.joined()[0],), aggregation="none", ignore_labels=())
 
 
 def _word_labels(row: LabelledWords, output: Entities) -> list[str]:
     """Each word's label is that of its first token."""
     labels = []
-    for start, word in zip(_joined(row.tokens)[1], row.tokens, strict=True):
+    for start, word in zip(row.joined()[1], row.tokens, strict=True):
         inside = (entity.label for entity in output.rows[0] if start <= entity.start < start + len(word))
         labels.append(next(inside, "O"))
     return labels
-
-
-def _joined(words: Sequence[str]) -> tuple[str, list[int]]:
-    """The text that the words make, and where each begins: with spaces between, but for scripts that have none."""
-    text, starts = words[0], [0]
-    for before, word in pairwise(words):
-        if not (_WITHOUT_SPACES.match(before[-1]) and _WITHOUT_SPACES.match(word[0])):
-            text += " "
-        starts.append(len(text))
-        text += word
-    return text, starts
-
-
-def _word_metrics(found: Sequence[Sequence[str]], right: Sequence[Sequence[str]]) -> dict[str, float]:
-    return _label_metrics([label for row in found for label in row], [label for row in right for label in row])
 
 
 # ---------------------------------------------------------------- texts
@@ -226,12 +219,12 @@ EXAMINATIONS: Mapping[Method, Examination] = {
     "classification": Examination(_classify, lambda row: str(row.label), _label, lambda _: "", _label_metrics),
     "image_classification": Examination(_classify_image, lambda row: str(row.label), _label, lambda _: "", _label_metrics),
     "token_classification": Examination(
-        _classify_words, lambda row: list(row.labels), _word_labels, lambda row: [""] * len(row.labels), _word_metrics
+        _classify_words, lambda row: list(row.labels), _word_labels, lambda row: ["O"] * len(row.labels), entity_scores, "seqeval"
     ),
-    "seq2seq": Examination(_rewrite, lambda row: row.target, _text, lambda _: "", _text_metrics),
+    "seq2seq": Examination(_rewrite, lambda row: row.target, _text, lambda _: "", _text_metrics, "sacrebleu"),
     "supervised": Examination(_answer, _last_words, _said, lambda _: "", _answer_metrics),
     "embedding": Examination(_embed, lambda _: None, _nearness, lambda row: [0.0] if row.negative is None else [0.0, 0.0], _vector_metrics),
     "speech_recognition": Examination(
-        _transcribe, lambda row: row.text, _heard, lambda _: "", lambda found, right: {"wer": wer(found, right)}
+        _transcribe, lambda row: row.text, _heard, lambda _: "", lambda found, right: {"wer": wer(found, right)}, "jiwer"
     ),
 }

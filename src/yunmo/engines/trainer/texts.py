@@ -1,6 +1,5 @@
 """Texts as a model reads them: the tokenizer of a base, rows cut to what is read, batches padded."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,6 @@ import torch
 
 from yunmo.core.errors import InvalidRequest
 from yunmo.core.training import Recipe
-
-WITHOUT_SPACES = re.compile(r"[\u0e00-\u0eff\u0f00-\u109f\u1780-\u17ff\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]")
-"""A letter of a script that puts no spaces between words (Thai, Tibetan, Burmese, Khmer, Chinese, Japanese)."""
 
 IGNORED = -100
 """The label of a position that nothing is learnt from."""

@@ -3,14 +3,13 @@
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from yunmo.core.errors import InvalidRequest
-from yunmo.core.metrics import accuracy
+from yunmo.core.metrics import entity_scores
 from yunmo.core.rows import LabelledWords
 from yunmo.core.tasks import ClassifyTokens, Entities, Entity
 from yunmo.core.training import ParitySample, Recipe
@@ -18,7 +17,7 @@ from yunmo.engines.trainer.adapting import adapted, bare, merged, notes_of_mergi
 from yunmo.engines.trainer.averaging import Averaging
 from yunmo.engines.trainer.labels import in_the_bases_order, labels_of, load_labelling
 from yunmo.engines.trainer.learner import Batch, Example, Judge, Learner
-from yunmo.engines.trainer.texts import IGNORED, WITHOUT_SPACES, count_unpadded, limit_of, load_tokenizer, pad, padded
+from yunmo.engines.trainer.texts import IGNORED, count_unpadded, limit_of, load_tokenizer, pad, padded
 from yunmo.engines.trainer.workspace import Place, Workspace
 
 _PARITY_TEXTS = 16
@@ -72,17 +71,6 @@ class TokenClassification:
 method = TokenClassification()
 
 
-def _joined(words: Sequence[str]) -> tuple[str, list[int]]:
-    """The text that the words make, and where each begins: with spaces between, but for scripts that have none."""
-    text, starts = words[0], [0]
-    for before, word in pairwise(words):
-        if not (WITHOUT_SPACES.match(before[-1]) and WITHOUT_SPACES.match(word[0])):
-            text += " "
-        starts.append(len(text))
-        text += word
-    return text, starts
-
-
 class _Words:
     """Rows as the model reads them, and what it says of a row."""
 
@@ -98,7 +86,7 @@ class _Words:
         bare(model).config.pad_token_id = tokenizer.pad_token_id
 
     def example(self, place: Place, row: LabelledWords) -> Example:
-        text, starts = _joined(row.tokens)
+        text, starts = row.joined()
         read = self._read(text)
         if len(read["input_ids"]) > self._limit:
             self.cut += 1
@@ -113,7 +101,7 @@ class _Words:
 
     def told(self, row: LabelledWords) -> str:
         """The first words with the labels that the model gives them."""
-        text, starts = _joined(row.tokens)
+        text, starts = row.joined()
         found = self._entities(text)
         labels = [
             next((entity.label for entity in found if start <= entity.start < start + len(word)), "?")
@@ -124,7 +112,7 @@ class _Words:
     def parity(self, rows: Sequence[LabelledWords]) -> list[ParitySample]:
         samples: list[ParitySample] = []
         for row in rows:
-            text, _ = _joined(row.tokens)
+            text, _ = row.joined()
             ids = tuple(self._read(text)["input_ids"])
             if len(samples) == _PARITY_TEXTS:
                 break
@@ -183,11 +171,4 @@ class _Judge(Judge):
             self._right.append([self._labels[other] for _, other in pairs])
 
     def verdict(self) -> dict[str, float]:
-        from seqeval.metrics import f1_score, precision_score, recall_score
-
-        return {
-            "f1": float(f1_score(self._right, self._found, zero_division=0)),
-            "precision": float(precision_score(self._right, self._found, zero_division=0)),
-            "recall": float(recall_score(self._right, self._found, zero_division=0)),
-            "accuracy": accuracy([each for row in self._found for each in row], [each for row in self._right for each in row]),
-        }
+        return entity_scores(self._found, self._right)
