@@ -287,6 +287,8 @@ async def test_an_end_of_turn_that_the_base_does_not_stop_at_becomes_one(tmp_pat
     workspace = write(tmp_path / "work", CONVERSATIONS)
     await news(base, workspace, Train(recipe=recipe("supervised", epochs=1)))
     assert json.loads((workspace / "result/generation_config.json").read_text())["eos_token_id"] == [1, 3]
+    told = await news(base, workspace, CheckTraining(recipe=Recipe(method="supervised", lora=LORA)))
+    assert any("with <|im|>, and the base does not stop there" in each.message for each in told if isinstance(each, TrainingNote))
 
 
 @pytest.mark.parametrize("method", ["supervised", "dpo"])
@@ -313,13 +315,15 @@ async def test_a_row_that_the_template_refuses_is_told_with_its_line(tmp_path):
             await news(base, write(tmp_path / method, rows), Train(recipe=recipe(method, epochs=1)))
 
 
-async def test_adapters_that_no_engine_would_serve_are_told_at_the_check(tmp_path):
+async def test_adapters_that_no_engine_would_serve_are_told_at_the_check(base, tmp_path):
     import tiny_models
 
-    base = tiny_models.build("gpt2", tmp_path / "base")
     workspace = write(tmp_path / "work", CONVERSATIONS)
-    told = await news(base, workspace, CheckTraining(recipe=Recipe(method="supervised", lora=LORA)))
-    assert any("could not be served on their base" in each.message for each in told if isinstance(each, TrainingNote))
+    for directory, expected in ((base, []), (tiny_models.build("gpt2", tmp_path / "gpt2"), ["fan_in_fan_out"])):
+        told = await news(directory, workspace, CheckTraining(recipe=Recipe(method="supervised", lora=LORA)))
+        notes = [each.message for each in told if isinstance(each, TrainingNote) and "on their base" in each.message]
+        assert len(notes) == len(expected)
+        assert all(word in note for word, note in zip(expected, notes, strict=True))
 
 
 @pytest.mark.parametrize("name", ["embed", "fill-mask", "t5", "bart"])

@@ -131,14 +131,19 @@ class Decoder:
         return str(self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def _unservable(self) -> list[str]:
-        """Why the adapters could not be served on their base, if so."""
+        """What would keep the adapters from answering on their base as they have learnt to."""
         if self._recipe.lora is None or self._recipe.lora.merge:
             return []
+        found = []
         try:
-            read_lora(self.model.peft_config["default"].to_dict() | {"base_model_name_or_path": "base"})
+            written = json.dumps(self.model.peft_config["default"].to_dict(), default=list)
+            read_lora(json.loads(written) | {"base_model_name_or_path": "base"})
         except InvalidRequest as error:
-            return [f'These adapters could not be served on their base: {error.message} Set "lora": {{"merge": true}}.']
-        return []
+            found.append(f"These adapters could not be served on their base: {error.message}")
+        if self.conversations.new_ends:
+            ends = ", ".join(self.tokenizer.convert_ids_to_tokens(sorted(self.conversations.new_ends)))
+            found.append(f"The chat template ends an answer with {ends}, and the base does not stop there, with these adapters neither.")
+        return [f'{each} Set "lora": {{"merge": true}}.' for each in found]
 
 
 def batch_of(examples: Sequence[Example]) -> Batch:
