@@ -12,6 +12,14 @@ import tiny_models
 os.environ.setdefault("YUNMO_SERVING__CALIBRATE", "false")  # a minute of measuring beside each test says nothing; its own tests ask for it
 
 
+@pytest.fixture(scope="session", autouse=True)
+def trainers_in_this_process_keep_its_priority():
+    """A trainer lowers the priority of its process for good; in this one all other tests would go with it."""
+    from yunmo.engines.trainer import engine
+
+    engine._give_way = lambda: None
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory) -> Callable[[str], Path]:
     """The directory of a tiny model by its name in `tiny_models.BUILDERS`; built once per session, so read it only."""

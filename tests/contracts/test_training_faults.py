@@ -16,6 +16,7 @@ from test_training_jobs import OWNER, RECIPE, ended, events, upload
 
 from tiny_texts import bert
 from yunmo.assembly import open_cloud
+from yunmo.hub.publishing import Publishing
 from yunmo.jobs import store
 from yunmo.settings import Settings
 from yunmo.training.order import Order, Rows
@@ -98,6 +99,7 @@ async def test_a_killed_trainer_goes_on_from_its_checkpoint_with_the_same_curve(
     job = await cloud.trainings.submit(OWNER, msgspec.convert(undisturbed.input, Order))
     await until_checkpoints(cloud, job, 3)
     [trainer] = trainers()
+    assert trainer.nice() == 19, "it gives way to whoever serves"
     trainer.send_signal(signal.SIGKILL)
     job = await ended(cloud, job)
     assert phase(job) == "succeeded", job.error
@@ -170,7 +172,7 @@ async def test_a_full_disk_pauses_the_job_with_its_reason_and_leaves_the_checkpo
     disk.mkdir(exist_ok=True)
     mount("-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk))
     try:
-        job = await submit(cloud, tmp_path / "base", msgspec.structs.replace(LONG, epochs=40))
+        job = await submit(cloud, tmp_path / "base", msgspec.structs.replace(LONG, epochs=8))
         workspace = await until_checkpoints(cloud, job, 2)
         filler = disk / "filler"
         with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
@@ -209,17 +211,27 @@ async def test_too_little_memory_for_a_step_is_told_with_a_smaller_setting(tmp_p
     assert "accumulation 2" in job.error.message
 
 
-async def test_one_who_lost_the_lease_publishes_nothing(cloud, tmp_path):
-    job = await submit(cloud, tmp_path / "base", RECIPE)
-    database = cloud.hub.publishing.commits.database
-    await until((folder_of(cloud, job) / "result").exists)
-    await database.write(
-        lambda connection: connection.execute(
-            store.job_table.update().where(store.job_table.c.id == job.id).values(fence=10**6, owner="other")
-        )
-    )
-    await asyncio.sleep(8)
-    assert [each.full_name for each in await models(cloud) if await head(cloud, each) > 1] == ["acme/tiny"]
+async def test_one_who_lost_the_lease_publishes_nothing(cloud, tmp_path, monkeypatch):
+    base = await push_base(cloud, tmp_path / "base")
+    prepare, database = Publishing.prepare, cloud.hub.publishing.commits.database
+    taken: list[str] = []
+
+    async def prepared_too_late(self, *arguments):
+        ready = await prepare(self, *arguments)
+        another = store.job_table.update().values(fence=10**6, owner="another")
+        await database.write(lambda connection: connection.execute(another))
+        taken.append(ready.repository.full_name)
+        return ready
+
+    monkeypatch.setattr(Publishing, "prepare", prepared_too_late)
+    order = Order(base=base, recipe=RECIPE, rows=Rows(file=await upload(cloud, rows(100))), repository="acme/new")
+    await cloud.trainings.submit(OWNER, order)
+    await until(lambda: len(taken) == 2)
+    await until(lambda: not trainers())
+    await asyncio.sleep(2)
+    assert set(taken) == {"acme/new"}
+    [made] = [each for each in await models(cloud) if each.full_name == "acme/new"]
+    assert await head(cloud, made) == 1, "the repository is there, and empty"
 
 
 async def head(cloud, repository) -> int:

@@ -20,7 +20,7 @@ PROBLEMS_TOLD = 100
 """Reading ends at so many."""
 
 _Text = Annotated[str, Meta(min_length=1)]
-_WITHOUT_SPACES = re.compile(r"[\u0e00-\u0eff\u0f00-\u109f\u1780-\u17ff\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]")
+WITHOUT_SPACES = re.compile(r"[\u0e00-\u0eff\u0f00-\u109f\u1780-\u17ff\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]")
 """A letter of a script that puts no spaces between words (Thai, Tibetan, Burmese, Khmer, Chinese, Japanese)."""
 
 
@@ -123,7 +123,7 @@ class LabelledWords(msgspec.Struct, forbid_unknown_fields=True):
         """The text that the words make, and where each begins: with spaces between, but for scripts that have none."""
         text, starts = self.tokens[0], [0]
         for before, word in pairwise(self.tokens):
-            if not (_WITHOUT_SPACES.match(before[-1]) and _WITHOUT_SPACES.match(word[0])):
+            if not (WITHOUT_SPACES.match(before[-1]) and WITHOUT_SPACES.match(word[0])):
                 text += " "
             starts.append(len(text))
             text += word

@@ -61,6 +61,7 @@ class Trainer:
         if self._working:
             raise Conflict("This trainer is at work already.")
         self._working = True
+        self._stop.clear()
         loop = asyncio.get_running_loop()
         news: asyncio.Queue[TrainerOutput | None] = asyncio.Queue()
 

@@ -10,12 +10,13 @@ import torch
 
 from yunmo.core.errors import InvalidRequest
 from yunmo.core.metrics import wer
+from yunmo.core.rows import WITHOUT_SPACES
 from yunmo.core.training import Recipe
 from yunmo.engines.recordings import Samples
 from yunmo.engines.trainer.adapting import bare
 from yunmo.engines.trainer.learner import Batch, Example, Judge
 from yunmo.engines.trainer.recordings import Recording, Recordings
-from yunmo.engines.trainer.texts import IGNORED, WITHOUT_SPACES, load_tokenizer, pad
+from yunmo.engines.trainer.texts import IGNORED, load_tokenizer, pad
 
 _HEARD_FOR_LANGUAGE = 8
 _SECONDS_OF_TIMESTAMP = 0.02
