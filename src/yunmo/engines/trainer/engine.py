@@ -1,6 +1,7 @@
 """One training at a time, in a thread, whose news is streamed."""
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -13,6 +14,8 @@ from yunmo.core.training import CheckTraining, StopTraining, Train, TrainerOutpu
 from yunmo.core.usage import Usage
 
 _NICENESS = 19
+_THREADS = Path("/proc/self/task")
+_GROUP = Path("/proc/self/autogroup")
 
 
 class Trainer:
@@ -92,5 +95,12 @@ def _forgotten(working: "asyncio.Future[None]") -> None:
 
 
 def _give_way() -> None:
-    """Let every other process go first: training has what is left."""
+    """Let every other process go first: training has what is left.
+
+    On Linux each thread has a priority of its own, and where a kernel groups processes by session, the group has one, too.
+    """
     os.nice(_NICENESS)
+    with contextlib.suppress(OSError):
+        for thread in _THREADS.iterdir():
+            os.setpriority(os.PRIO_PROCESS, int(thread.name), _NICENESS)
+        _GROUP.write_text(str(_NICENESS))
