@@ -5,6 +5,7 @@ import random
 
 import msgspec
 import pytest
+import torch
 
 import tiny_models
 from tiny_texts import bert
@@ -15,6 +16,7 @@ from yunmo.core.tasks import Embed
 from yunmo.core.training import CheckTraining, Lora, Recipe, Train, TrainingEstimate
 from yunmo.engines.onnx.kind import kind as onnx
 from yunmo.engines.trainer.memory import smaller
+from yunmo.engines.trainer.methods.embedding import _Compared, _Judge
 from yunmo.engines.trainer.trial import _ways
 
 RECIPE = Recipe(method="embedding", seed=2, epochs=3, batch_size=16, accumulation=1, learning_rate=1e-2, precision="fp32")
@@ -47,7 +49,7 @@ def workspace(tmp_path):
 async def test_texts_that_belong_together_find_each_other_where_the_result_is_served(base, workspace, tmp_path):
     told = await news(base, workspace, Train(recipe=RECIPE))
     *_, last = judged(told)
-    assert set(last) == {"loss", "perplexity", "recall_at_1", "mrr"}
+    assert set(last) == {"loss", "recall_at_1", "mrr"}
     untrained = Recipe(method="embedding", max_steps=1, batch_size=16, accumulation=1, learning_rate=1e-9, precision="fp32")
     (before,) = judged(await news(base, write_rows(tmp_path / "other", rows(32), rows(24, seed=2)), Train(recipe=untrained)))
     assert before["recall_at_1"] < 0.2
@@ -132,6 +134,26 @@ async def test_what_cannot_be_contrasted_is_refused(base, tmp_path, made, recipe
     workspace = write_rows(tmp_path / "one", made)
     with pytest.raises(InvalidRequest, match=message):
         await news(base, workspace, CheckTraining(recipe=Recipe(method="embedding", **recipe)))
+
+
+async def test_a_text_without_anything_to_read_is_told_with_its_line(tmp_path):
+    workspace = write_rows(tmp_path / "one", [*rows(2), {"anchor": "hello", "positive": "  "}])
+    with pytest.raises(InvalidRequest, match="Line 3: the base's tokenizer finds nothing to read"):
+        await news(tiny_models.build("llama", tmp_path / "base"), workspace, CheckTraining(recipe=Recipe(method="embedding")))
+
+
+def test_recall_is_that_of_whole_texts_and_what_is_as_near_counts_against_it():
+    judge = _Judge()
+    vectors = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), dim=-1)
+    ids = torch.tensor([[9, 9], [9, 9], [9, 9], [1, 2], [1, 3], [1, 2]])
+    candidates = torch.stack([vectors[0], vectors[1], vectors[0]])  # the third positive is the first one's text
+    judge.see(_Compared(torch.tensor(0.0), vectors, candidates), {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+    assert judge.verdict() == pytest.approx({"recall_at_1": 2 / 3, "mrr": (1 + 1 + 1 / 2) / 3})
+    alike = _Judge()
+    same = torch.ones(3, 2) / 2**0.5
+    ids = torch.arange(12).reshape(6, 2)
+    alike.see(_Compared(torch.tensor(0.0), same, same), {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+    assert alike.verdict()["recall_at_1"] == 0.0
 
 
 async def test_a_base_with_modules_that_are_not_known_is_refused(workspace, tmp_path):

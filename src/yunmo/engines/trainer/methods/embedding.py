@@ -17,10 +17,13 @@ from yunmo.engines.trainer.adapting import adapted, bare, merged, notes_of_mergi
 from yunmo.engines.trainer.learner import Batch, Example, Judge, Learner
 from yunmo.engines.trainer.sentences import Sentences, read_sentences, write_sentences
 from yunmo.engines.trainer.texts import limit_of, load_tokenizer, padded
-from yunmo.engines.trainer.workspace import Workspace
+from yunmo.engines.trainer.workspace import Place, Workspace
 
 _TEMPERATURE = 0.05
 _PARITY_TEXTS = 16
+_AT_A_TIME = 1024
+
+_Placed = Sequence[tuple[Place, Neighbours]]
 
 
 class Embedding:
@@ -41,19 +44,20 @@ class Embedding:
                 "The rows of a step are compared with each other, so it is not computed in parts: leave accumulation at 1, or lower batch_size.",
                 param="accumulation",
             )
-        rows: list[Neighbours] = list(workspace.rows(recipe.method))  # type: ignore[arg-type]
-        validation: list[Neighbours] = list(workspace.rows(recipe.method, is_validation=True))  # type: ignore[arg-type]
+        placed: _Placed = list(workspace.placed_rows(recipe.method))  # type: ignore[arg-type]
+        judged: _Placed = list(workspace.placed_rows(recipe.method, is_validation=True))  # type: ignore[arg-type]
+        rows, validation = [row for _, row in placed], [row for _, row in judged]
         _check_contrast(rows, recipe)
         sentences = read_sentences(base)
         tokenizer = load_tokenizer(base)
         loaded = _load(base)
         model = adapted(loaded, recipe, "FEATURE_EXTRACTION")
         texts = _Texts(model, tokenizer, sentences, _limit(loaded.config, tokenizer, recipe, sentences))
-        examples = [texts.example(row) for row in rows]
+        examples = [texts.example(place, row) for place, row in placed]
         return Learner(
             model=model,
             examples=examples,
-            validation=[texts.example(row) for row in validation],
+            validation=[texts.example(place, row) for place, row in judged],
             lengths=[len(example["input_ids"]) for example in examples],
             collate=texts.collate,
             count=lambda batch: int(batch["attention_mask"].sum()),
@@ -128,9 +132,11 @@ class _Texts:
         if tokenizer.pad_token_id is None:  # a decoder without one reads its end instead
             tokenizer.pad_token = tokenizer.eos_token
 
-    def example(self, row: Neighbours) -> Example:
+    def example(self, place: Place, row: Neighbours) -> Example:
         """The row's texts as ids; "input_ids" are all of them, for the length alone."""
         texts = [self._read(text) for text in (row.anchor, row.positive, row.negative) if text is not None]
+        if not all(read["input_ids"] for read, _ in texts):
+            raise InvalidRequest(f"{place}: the base's tokenizer finds nothing to read in one of the texts.", param="anchor")
         self.cut += any(is_long for _, is_long in texts)
         ids = [read["input_ids"] for read, _ in texts]
         return {"texts": [read for read, _ in texts], "input_ids": [each for text in ids for each in text]}
@@ -139,16 +145,12 @@ class _Texts:
         """All anchors, then all positives, then the negatives there are; `hidden` are candidates that are no negatives of an anchor."""
         anchors, positives = ([example["texts"][place] for example in examples] for place in (0, 1))
         negatives = [example["texts"][2] for example in examples if len(example["texts"]) > 2]
-        first = [text["input_ids"] for text in anchors]
-        second = [text["input_ids"] for text in (*positives, *negatives)]
-        hidden = [
-            [
-                row != column and (second[row] == candidate or (column < len(first) and first[row] == first[column]))
-                for column, candidate in enumerate(second)
-            ]
-            for row in range(len(first))
-        ]
-        return {**padded([*anchors, *positives, *negatives], self._tokenizer), "hidden": torch.tensor(hidden)}
+        first, second = _numbered(anchors), _numbered([*positives, *negatives])
+        count = len(anchors)
+        hidden = second[:count].unsqueeze(1) == second
+        hidden[:, :count] |= first.unsqueeze(1) == first
+        hidden.fill_diagonal_(fill_value=False)
+        return {**padded([*anchors, *positives, *negatives], self._tokenizer), "hidden": hidden}
 
     def forward(self, model: Any, batch: Batch) -> _Compared:
         """The cross-entropy of every anchor's similarities (cosines by the temperature): its own text is the right one."""
@@ -202,6 +204,18 @@ class _Texts:
         return Vector(data=vector.numpy().astype("<f4").tobytes(), shape=tuple(vector.shape))
 
 
+def _numbered(texts: Sequence[Example]) -> torch.Tensor:
+    """A number for each text, the same for the same text."""
+    numbers: dict[tuple[int, ...], int] = {}
+    return torch.tensor([numbers.setdefault(tuple(text["input_ids"]), len(numbers)) for text in texts])
+
+
+def _ranks(anchors: torch.Tensor, positives: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """How many positives are as near to each anchor as its own, which is one of them."""
+    similarities = anchors @ positives.T
+    return (similarities >= similarities.gather(1, own.unsqueeze(1))).sum(1)
+
+
 class _Judge(Judge):
     """Looks for each anchor's own text among the positives of all rows."""
 
@@ -224,6 +238,9 @@ class _Judge(Judge):
         """The share of anchors whose own text is the nearest, and the mean of 1/rank. What is as near comes before it: it is not told apart."""
         places = {text: number for number, text in enumerate(self._positives)}
         own = torch.tensor([places[text] for text in self._own])
-        similarities = torch.stack(self._anchors) @ torch.stack(list(self._positives.values())).T
-        ranks = (similarities >= similarities[torch.arange(len(own)), own].unsqueeze(1)).sum(1)
+        anchors, positives = torch.stack(self._anchors), torch.stack(list(self._positives.values()))
+        with torch.autocast("cpu", enabled=False):  # bf16 would call near ones equal
+            ranks = torch.cat(
+                [_ranks(anchors[at : at + _AT_A_TIME], positives, own[at : at + _AT_A_TIME]) for at in range(0, len(own), _AT_A_TIME)]
+            )
         return {"recall_at_1": float((ranks == 1).float().mean()), "mrr": float((1 / ranks).mean())}
