@@ -24,11 +24,39 @@ _SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "|")
 
 
 @dataclass(frozen=True, slots=True)
+class Alphabet:
+    """The letters that a tokenizer knows, in upper case, in lower case or in both."""
+
+    letters: frozenset[str]
+    has_upper: bool
+    has_lower: bool
+
+    @classmethod
+    def of(cls, tokenizer: Any) -> Self:
+        letters = frozenset(letter for letter in tokenizer.get_vocab() if len(letter) == 1)
+        return cls(letters, any(letter.isupper() for letter in letters), any(letter.islower() for letter in letters))
+
+    def unknown(self, text: str) -> set[str]:
+        """The signs of the text that cannot be spelt."""
+        return {letter for letter in self._folded(text) if letter not in self.letters and not letter.isspace()}
+
+    def kept(self, text: str) -> str:
+        """What can be spelt of the text, in the case of the letters."""
+        return " ".join("".join(letter for letter in self._folded(text) if letter in self.letters or letter.isspace()).split())
+
+    def _folded(self, text: str) -> str:
+        if self.has_upper and not self.has_lower:
+            return text.upper()
+        return text.lower() if self.has_lower and not self.has_upper else text
+
+
+@dataclass(frozen=True, slots=True)
 class Speller:
     """A model with letters of its own, or, if the base has none, with those of the rows."""
 
     model: Any
     tokenizer: Any
+    alphabet: Alphabet
     recordings: Recordings
     notes: tuple[str, ...] = ()
     heads: tuple[str, ...] = ("lm_head",)
@@ -45,9 +73,10 @@ class Speller:
         shortest = min((int(each.seconds * recordings.extractor.sampling_rate) for each in heard), default=0)
         if _frames(model, shortest) <= getattr(model.config, "mask_time_length", 0):
             model.config.apply_spec_augment = False  # a stretch that is to be hidden must be shorter than the recording
-        strange = sorted({letter for each in heard for letter in _unknown(tokenizer, each.text)})
+        alphabet = Alphabet.of(tokenizer)
+        strange = sorted({letter for each in heard for letter in alphabet.unknown(each.text)})
         notes = (f"Signs that this model does not spell were left out of the texts: {' '.join(strange[:40])}",) if strange else ()
-        return cls(model, tokenizer, recordings, notes)
+        return cls(model, tokenizer, alphabet, recordings, notes)
 
     def example(self, recording: Recording) -> Example:
         labels = self._spelt(recording)
@@ -92,9 +121,7 @@ class Speller:
         return " ".join(word["text"] for word in words).strip(), ""
 
     def _spelt(self, recording: Recording) -> list[int]:
-        text = _folded(self.tokenizer, recording.text)
-        unknown = _unknown(self.tokenizer, recording.text)
-        kept = " ".join("".join(letter for letter in text if letter not in unknown).split())
+        kept = self.alphabet.kept(recording.text)
         if not kept:
             raise InvalidRequest(f"{recording.medium.place}: the text has no letter that this model spells.", param="text")
         return list(self.tokenizer(kept)["input_ids"])
@@ -163,17 +190,3 @@ def _load(base: Path, tokenizer: Any) -> Any:
 
 def _frames(model: Any, samples: int) -> int:
     return int(model._get_feat_extract_output_lengths(samples))  # noqa: SLF001 - the library's only name for it
-
-
-def _folded(tokenizer: Any, text: str) -> str:
-    """The text in the case of the tokenizer's letters."""
-    letters = [letter for letter in tokenizer.get_vocab() if len(letter) == 1]
-    has_upper, has_lower = any(letter.isupper() for letter in letters), any(letter.islower() for letter in letters)
-    if has_upper and not has_lower:
-        return text.upper()
-    return text.lower() if has_lower and not has_upper else text
-
-
-def _unknown(tokenizer: Any, text: str) -> set[str]:
-    known = tokenizer.get_vocab()
-    return {letter for letter in _folded(tokenizer, text) if letter not in known and not letter.isspace()}
