@@ -77,15 +77,16 @@ class _Writer:
     def __init__(self, model: Any, tokenizer: Any, limit: int) -> None:
         self._model = model
         self._tokenizer = tokenizer
-        self._prompt_tokens = max(1, min(_PROMPT_TOKENS, limit - SAMPLE_TOKENS - 1))
+        self._written_tokens = min(SAMPLE_TOKENS, limit // 2)
+        self._prompt_tokens = min(_PROMPT_TOKENS, limit - self._written_tokens)
 
     def told(self, texts: Sequence[str]) -> str:
         """The beginning of a text and how the model goes on."""
-        return told(self._model, self._tokenizer, self._prompts(texts, 1))
+        return told(self._model, self._tokenizer, self._prompts(texts, 1), self._written_tokens)
 
     def parity(self, texts: Sequence[str]) -> list[ParitySample]:
         """The likeliest continuations of some beginnings."""
-        return greedy_samples(self._model, self._tokenizer, self._prompts(texts, SAMPLES))
+        return greedy_samples(self._model, self._tokenizer, self._prompts(texts, SAMPLES), self._written_tokens)
 
     def _prompts(self, texts: Sequence[str], count: int) -> list[str]:
         """Beginnings of so many texts, up to the end of a whole character."""
@@ -93,7 +94,7 @@ class _Writer:
         for text in texts:
             ids = self._tokenizer(text[:_PROMPT_CHARACTERS], add_special_tokens=False, verbose=False)["input_ids"]
             prompt = str(self._tokenizer.decode(ids[: min(self._prompt_tokens, (len(ids) + 1) // 2)])).rstrip("\ufffd")
-            if prompt.strip():
+            if prompt.strip() and len(self._tokenizer(prompt, verbose=False)["input_ids"]) <= self._prompt_tokens:
                 found.append(prompt)
             if len(found) == count:
                 break

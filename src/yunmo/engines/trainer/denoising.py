@@ -8,7 +8,8 @@ import torch
 
 from yunmo.core.errors import InvalidRequest
 from yunmo.core.training import ParitySample
-from yunmo.engines.trainer.adapting import save_model
+from yunmo.engines.trainer.adapting import merged, notes_of_merging, save_model
+from yunmo.engines.trainer.averaging import Averaging
 from yunmo.engines.trainer.corpora import Corpus, Ids, Material, TokenJudge, accuracy_of, blocks, chance, stacked
 from yunmo.engines.trainer.learner import Batch, Example, Learner
 from yunmo.engines.trainer.texts import IGNORED, count_unpadded
@@ -23,7 +24,6 @@ _PARITY_READ = 48
 def learner(material: Material) -> Learner:
     """Rows are `Written`, joined and packed; what is taken out differs in each epoch, and never in evaluations."""
     model, tokenizer, recipe = material.model, material.tokenizer, material.recipe
-    model.accepts_loss_kwargs = False  # its loss is a mean that takes no count of other parts of the step
     spans = Spans(tokenizer, recipe.seed)
     size = spans.most_tokens(material.limit)
     texts = [row.text for row in material.rows]
@@ -39,10 +39,12 @@ def learner(material: Material) -> Learner:
         collate=spans,
         count=lambda batch: count_unpadded(batch) + int((batch["labels"] != IGNORED).sum()),
         judge=TokenJudge,
-        save=lambda folder: save_model(model, tokenizer, folder, recipe),
+        save=lambda folder: save_model(model, tokenizer, folder, merged(recipe)),
         sample=lambda: restorer.told([*held, *examples[:1]]),
         parity=lambda: restorer.parity([*held, *examples[:SAMPLES]]),
         accuracy=accuracy_of,
+        trainer=Averaging,
+        notes=notes_of_merging(recipe),
     )
 
 

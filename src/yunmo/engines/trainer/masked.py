@@ -11,7 +11,7 @@ from transformers.modeling_outputs import MaskedLMOutput
 from yunmo.core.errors import InvalidRequest
 from yunmo.core.tasks import Filling, Fillings, FillMask
 from yunmo.core.training import ParitySample
-from yunmo.engines.trainer.adapting import save_model
+from yunmo.engines.trainer.adapting import merged, notes_of_merging, save_model
 from yunmo.engines.trainer.corpora import Corpus, Material, TokenJudge, accuracy_of, chance, stacked, windows
 from yunmo.engines.trainer.learner import Batch, Example, Learner
 from yunmo.engines.trainer.texts import IGNORED, count_unpadded
@@ -43,11 +43,12 @@ def learner(material: Material) -> Learner:
         collate=Masking(tokenizer, recipe.seed),
         count=count_unpadded,
         judge=TokenJudge,
-        save=lambda folder: save_model(model, tokenizer, folder, recipe),
+        save=lambda folder: save_model(model, tokenizer, folder, merged(recipe)),
         sample=lambda: filler.told([*validation, *texts]),
         parity=lambda: filler.parity([*validation, *texts]),
         accuracy=accuracy_of,
         trainer=_SparseTrainer if type(model) is transformers.BertForMaskedLM else None,
+        notes=notes_of_merging(recipe),
     )
 
 

@@ -14,7 +14,8 @@ from yunmo.core.rewriting import T5_LIKE, Rewriting, text_tasks
 from yunmo.core.rows import Rewritten
 from yunmo.core.tasks import Sampling, Summarize, Texts, Translate
 from yunmo.core.training import ParitySample
-from yunmo.engines.trainer.adapting import save_model
+from yunmo.engines.trainer.adapting import merged, notes_of_merging, save_model
+from yunmo.engines.trainer.averaging import Averaging
 from yunmo.engines.trainer.corpora import Material, TokenJudge, accuracy_of
 from yunmo.engines.trainer.learner import Batch, Example, Learner
 from yunmo.engines.trainer.texts import IGNORED, count_unpadded, pad, padded
@@ -35,8 +36,7 @@ def learner(material: Material) -> Learner:
     model, tokenizer, recipe = material.model, material.tokenizer, material.recipe
     texts = _Pairs(model, tokenizer, material.limit)
     texts.check([*material.rows, *material.validation])
-    model.config.task_specific_params = _published(model.config, material.rows)
-    model.accepts_loss_kwargs = False  # its loss is a mean that takes no count of other parts of the step
+    model.config.task_specific_params = _published(model.config, material.rows, is_parallel=recipe.method == "pretrain")
     writer = _Writer(model, tokenizer, material.limit)
     rows, validation = material.rows, material.validation
     examples, held = texts.examples(rows), texts.examples(validation)
@@ -49,11 +49,13 @@ def learner(material: Material) -> Learner:
         collate=texts.collate,
         count=lambda batch: count_unpadded(batch) + int((batch["labels"] != IGNORED).sum()),
         judge=lambda: _Judge(writer, validation[:_JUDGED], longest),
-        save=lambda folder: save_model(model, tokenizer, folder, recipe),
+        save=lambda folder: save_model(model, tokenizer, folder, merged(recipe)),
         sample=lambda: writer.told([*validation, *rows]),
         parity=lambda: writer.parity([*validation, *rows][:_PARITY_TEXTS]),
         cut=texts.cut,
         accuracy=accuracy_of,
+        trainer=Averaging,
+        notes=notes_of_merging(recipe),
     )
 
 
@@ -104,8 +106,11 @@ class _Pairs:
         return list(self._tokenizer(**texts, verbose=False)["input_ids"])
 
 
-def _published(config: Any, rows: Sequence[Rewritten]) -> dict[str, Any]:
-    """What the model's configuration says of the task: the base's own instruction where all rows begin with it, none otherwise."""
+def _published(config: Any, rows: Sequence[Rewritten], *, is_parallel: bool) -> dict[str, Any]:
+    """What the model's configuration says of the task: the base's own instruction where all rows begin with it, none otherwise.
+
+    Parallel texts are translations, whatever their lengths.
+    """
     if config.model_type not in T5_LIKE and text_tasks(config.model_type, None, None)[0] == "translate":
         return dict(getattr(config, "task_specific_params", None) or {})
     given: Mapping[str, Any] = getattr(config, "task_specific_params", None) or {}
@@ -113,7 +118,7 @@ def _published(config: Any, rows: Sequence[Rewritten]) -> dict[str, Any]:
         prefix = settings.get("prefix") if name == "summarization" or instructions({name: settings}) else None
         if prefix and all(row.source.startswith(prefix) for row in rows):
             return {name: settings}
-    if _summarize(rows[:_COMPARED]):
+    if not is_parallel and _summarize(rows[:_COMPARED]):
         return {"summarization": {"prefix": ""}}
     return {f"translation_{ANY_PAIR[0]}_to_{ANY_PAIR[1]}": {"prefix": ""}}
 

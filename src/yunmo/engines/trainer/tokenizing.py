@@ -201,15 +201,17 @@ def _sentence_pieces(texts: Sequence[str], room: _Room, has_bytes: bool) -> list
             minloglevel=3,
         )
     except RuntimeError as error:
-        raise _unlearnable(error, room) from error
+        raise _unlearnable(error, room, has_bytes) from error
     learnt = sentencepiece.SentencePieceProcessor(model_proto=written.getvalue())
     return [(learnt.id_to_piece(index), learnt.get_score(index)) for index in range(1, len(learnt))]
 
 
-def _unlearnable(error: RuntimeError, room: _Room) -> InvalidRequest:
+def _unlearnable(error: RuntimeError, room: _Room, has_bytes: bool) -> InvalidRequest:
     """SentencePiece's error in our words: it tells the bounds that it would accept, its unknown piece among them."""
-    if most := re.search(r"set it to a value <= (\d+)", str(error)):
-        return room.too_few(int(most[1]) - 1)
+    if found := re.search(r"set it to a value <= (\d+)", str(error)):
+        most = int(found[1]) - 1
+        loses_bytes = has_bytes and most + room.size - room.learnt < _LEAST_WITH_BYTES
+        return room.too_few(most - _BYTES if loses_bytes else most)
     if least := re.search(r"required_chars\. \d+ vs (\d+)", str(error)):
         return room.too_many(int(least[1]) - 1)
     return InvalidRequest(f"No unigrams can be learnt from these texts: {str(error)[:300]}", param="pretraining.tokenizer")

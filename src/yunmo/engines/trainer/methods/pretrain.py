@@ -92,7 +92,13 @@ def _tokenizer(base: Path, wish: Pretraining, rows: Sequence[Any]) -> Any:
     """A tokenizer trained on the rows, or the base's own."""
     assert wish.architecture is not None
     if wish.tokenizer is None:
-        return load_tokenizer(base)
+        try:
+            return load_tokenizer(base)
+        except InvalidRequest as error:
+            raise InvalidRequest(
+                'There is no tokenizer for a new architecture: have one trained, as in "tokenizer": {"kind": "bpe", "size": 16000}.',
+                param="pretraining.tokenizer",
+            ) from error
     texts = [text for row in rows for text in ((row.source, row.target) if isinstance(row, Rewritten) else (row.text,))]
     return train_tokenizer(texts, wish.tokenizer, wish.architecture.family, wish.architecture.positions)
 
