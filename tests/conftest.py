@@ -5,10 +5,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import tiny_models
 
+hypothesis.settings.register_profile("yunmo", deadline=None)  # how long an example takes is the machine's
+hypothesis.settings.load_profile("yunmo")
 os.environ.setdefault("YUNMO_SERVING__CALIBRATE", "false")  # a minute of measuring beside each test says nothing; its own tests ask for it
 
 

@@ -18,6 +18,8 @@ from tiny_texts import bert
 from yunmo.assembly import open_cloud
 from yunmo.hub.publishing import Publishing
 from yunmo.jobs import store
+from yunmo.serving.memory import Claim
+from yunmo.serving.use import Use
 from yunmo.settings import Settings
 from yunmo.training.order import Order, Rows
 from yunmo.training.state import Trained, TrainingState
@@ -236,6 +238,28 @@ async def test_one_who_lost_the_lease_publishes_nothing(cloud, tmp_path, monkeyp
 
 async def head(cloud, repository) -> int:
     return len(await cloud.hub.commits.history(repository, "main", 10))
+
+
+async def test_a_training_gives_its_memory_to_a_model_that_is_asked_for_and_goes_on_later(cloud, tmp_path, monkeypatch):
+    monkeypatch.setattr("yunmo.training.train_work._GAVE_WAY_SECONDS", 1.0)
+    monkeypatch.setattr("yunmo.training.train_work._WAIT_SECONDS", 1.0)
+    job = await submit(cloud, tmp_path / "base")
+    await until_checkpoints(cloud, job, 1)
+    memory = cloud.system._memory
+    model = Claim("acme/asked", memory.total_bytes - 64 * 1024 * 1024, Use(), lambda: False, memory.release)
+    await memory.take(model, 30)
+    assert not trainers(), "it has left before its memory was given away"
+    await asyncio.sleep(3)
+    job = await cloud.jobs.get("acme", job.id)
+    assert phase(job) == "queued"
+    assert 0 < job.progress.done < 180
+    await memory.release(model)
+    job = await ended(cloud, job)
+    assert phase(job) == "succeeded", job.error
+    assert len(await curve(cloud, job)) == 180
+    told = [each.message for each in await events(cloud, job)]
+    assert any("needs the memory" in message for message in told)
+    assert sum("waits for" in message for message in told) == 1, "said once, however often it looks"
 
 
 async def test_a_workspace_that_is_gone_is_made_again(tmp_path):

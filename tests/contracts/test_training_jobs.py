@@ -15,9 +15,10 @@ from yunmo.core.identity import Principal
 from yunmo.core.tasks import Classify
 from yunmo.core.training import Recipe
 from yunmo.hub.cards import front_matter
+from yunmo.hub.commits import AddFile, Change
 from yunmo.settings import Settings
 from yunmo.training.order import Order, Rows
-from yunmo.training.state import Trained
+from yunmo.training.state import Trained, TrainingState
 from yunmo.training.trainings import phase
 
 RECIPE = Recipe(method="classification", seed=3, epochs=2, batch_size=8, learning_rate=1e-3)
@@ -50,7 +51,7 @@ async def upload(cloud, data: bytes, name: str = "rows.jsonl") -> str:
     return (await cloud.files.add("acme", name, "fine-tune", one(data))).id
 
 
-async def ended(cloud, job, seconds: float = 90):
+async def ended(cloud, job, seconds: float = 240):
     async with asyncio.timeout(seconds):
         return await cloud.jobs.wait("acme", job.id)
 
@@ -116,6 +117,52 @@ async def test_problems_of_rows_are_told_with_line_and_field(cloud, base):
     assert any("Line 5, field 'text'" in message for message in told)
     assert any("Line 6" in message and "JSON" in message for message in told)
     assert any("Line 7" in message and "wieght" in message for message in told)
+
+
+async def test_rows_that_validate_what_was_learnt_and_rows_that_are_cut_are_warned_of(cloud, base):
+    train, long = rows(40), json.dumps({"text": "the cat " * 100, "label": "good"}).encode() + b"\n"
+    validation = b"".join(train.splitlines(keepends=True)[:3]) + rows(10, seed=9)
+    order = Order(
+        base=base,
+        recipe=msgspec.structs.replace(RECIPE, max_tokens=16),
+        rows=Rows(file=await upload(cloud, train + long)),
+        validation=Rows(file=await upload(cloud, validation)),
+    )
+    job = await ended(cloud, await cloud.trainings.submit(OWNER, order))
+    assert phase(job) == "succeeded", job.error
+    warned = [each.message for each in await events(cloud, job) if each.level == "warning"]
+    assert any("3 of 13 validation rows are training rows" in message for message in warned)
+    assert any("longer than 16 tokens" in message for message in warned)
+
+
+async def test_rows_come_from_a_data_set_of_the_hub_by_split_and_columns(cloud, base):
+    records = [json.loads(line) for line in rows(40).splitlines()]
+    table = "sentence,tone,more\n" + "".join(f"{each['text']},{each['label']},x\n" for each in records)
+    lines = "\n".join(json.dumps({"sentence": each["text"], "tone": each["label"]}) for each in records[:10])
+    await push_data_set(cloud, {"train.csv": table.encode(), "test-00000.jsonl": lines.encode()})
+    columns = {"text": "sentence", "label": "tone"}
+    order = Order(
+        base=base,
+        recipe=RECIPE,
+        rows=Rows(repository="acme/tones", columns=columns),
+        validation=Rows(repository="acme/tones@main", split="test", columns=columns),
+    )
+    job = await ended(cloud, await cloud.trainings.submit(OWNER, order))
+    assert phase(job) == "succeeded", job.error
+    state = msgspec.convert(job.checkpoint, TrainingState)
+    assert (state.sources["train"].rows, state.sources["validation"].rows) == (40, 10)
+    assert len(state.sources["train"].commit) == 40, "pinned"
+    other = msgspec.structs.replace(order, rows=Rows(repository="acme/tones", split="none"))
+    job = await ended(cloud, await cloud.trainings.submit(OWNER, other))
+    assert "train.csv" in job.error.message, "what there is instead"
+
+
+async def push_data_set(cloud, files: dict[str, bytes]) -> None:
+    repository = await cloud.hub.repositories.create(OWNER, "dataset", "acme/tones", is_private=True)
+    staging = cloud.hub.uploads.staging()
+    added = [AddFile(name, await staging.add(content), len(content)) for name, content in files.items()]
+    await staging.flush()
+    await cloud.hub.commits.commit(OWNER, repository, "main", Change(title="Rows", operations=tuple(added)))
 
 
 @pytest.mark.parametrize(("data", "said"), [(b"", "empty"), (b"\n\n", "empty"), (rows(10, labels=("good",)), "nothing to tell apart")])
