@@ -10,6 +10,7 @@ import pytest
 
 from yunmo.core.errors import InvalidRequest
 from yunmo.core.training import Tokenizer
+from yunmo.engines.trainer import tokenizing
 from yunmo.engines.trainer.tokenizing import train_tokenizer
 
 CASES = [
@@ -103,3 +104,11 @@ def test_rare_bytes_are_read_by_a_large_vocabulary_of_unigrams():
     rich += ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=9)) for _ in range(8000)]
     tokenizer = train_tokenizer(rich, Tokenizer(kind="unigram", size=2100), "marian", 128)
     assert tokenizer.decode(tokenizer("ab 😀")["input_ids"], skip_special_tokens=True) == "ab 😀"
+
+
+def test_unigrams_of_very_much_text_are_learnt_from_rows_spread_over_all_of_it(monkeypatch):
+    monkeypatch.setattr(tokenizing, "_MOST_CHARACTERS", 20_000)
+    rows = [*texts(), *(text.translate({ord("a"): "z"}) for text in texts())]
+    tokenizer = train_tokenizer(rows, Tokenizer(kind="unigram", size=300), "marian", 128)
+    assert tokenizer.unk_token_id not in tokenizer(rows[0])["input_ids"]
+    assert tokenizer.unk_token_id not in tokenizer(rows[-1])["input_ids"]

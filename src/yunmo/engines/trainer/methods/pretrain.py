@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from yunmo.core.errors import InvalidRequest
-from yunmo.core.rows import Rewritten
 from yunmo.core.training import Family, Objective, Pretraining, Recipe
 from yunmo.engines.trainer import causal, denoising, masked, pairs
 from yunmo.engines.trainer.adapting import adapted
@@ -99,8 +98,14 @@ def _tokenizer(base: Path, wish: Pretraining, rows: Sequence[Any]) -> Any:
                 'There is no tokenizer for a new architecture: have one trained, as in "tokenizer": {"kind": "bpe", "size": 16000}.',
                 param="pretraining.tokenizer",
             ) from error
-    texts = [text for row in rows for text in ((row.source, row.target) if isinstance(row, Rewritten) else (row.text,))]
-    return train_tokenizer(texts, wish.tokenizer, wish.architecture.family, wish.architecture.positions)
+    return train_tokenizer(_texts(rows, wish.objective), wish.tokenizer, wish.architecture.family, wish.architecture.positions)
+
+
+def _texts(rows: Sequence[Any], objective: Objective) -> list[str]:
+    """What a tokenizer is trained on; of pairs one side after the other, so that every so-manieth of them is of both."""
+    if objective != "parallel":
+        return [row.text for row in rows]
+    return [*(row.source for row in rows), *(row.target for row in rows)]
 
 
 def _load(base: Path, kind: _Kind) -> Any:
