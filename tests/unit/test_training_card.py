@@ -223,3 +223,9 @@ def test_a_model_from_nothing_has_no_base_in_its_provenance():
     built = Pretraining(objective="causal", architecture=Architecture(family="llama"))
     each = provenance(Recipe(method="pretrain", pretraining=built))
     assert json.loads(training_json(replace(each, base="")))["base"] is None
+
+
+def test_an_encoder_decoder_is_for_what_its_configuration_says_whatever_its_base_was_for():
+    made = provenance(recipe=Recipe(method="seq2seq"), base_card={"pipeline_tag": "summarization"}, rewrites_as="translation")
+    assert made.pipeline_tag == "translation"
+    assert provenance(recipe=Recipe(method="seq2seq"), base_card={"pipeline_tag": "summarization"}).pipeline_tag == "summarization"

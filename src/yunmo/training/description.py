@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from yunmo.core.errors import YunmoError
+from yunmo.core.rewriting import text_tasks
+from yunmo.core.tasks import TASKS
 from yunmo.core.training import PARITY_FILE, RESULT_FOLDER, VERSIONS_FILE, TrainingResult
 from yunmo.hub.cards import CARD_LIMIT_BYTES, card_of
 from yunmo.hub.files import Where
@@ -37,6 +39,7 @@ async def describe(site: Site, job: Job, name: str, state: TrainingState, result
         base_card=await _base_card(site, job, state),
         estimate=estimate,
         epochs=tuple(KeptModel(f"step {epoch.step}", epoch.step, epoch.epoch, epoch.metrics) for epoch in state.epochs),
+        rewrites_as=await asyncio.to_thread(_rewrites_as, root / RESULT_FOLDER / "config.json"),
         parity_samples=await asyncio.to_thread(_lines, root / PARITY_FILE),
         hardware=site.hardware,
         versions=await asyncio.to_thread(_versions, root / VERSIONS_FILE),
@@ -56,6 +59,15 @@ async def _base_card(site: Site, job: Job, state: TrainingState) -> Mapping[str,
         return card_of(await site.hub.files.read(file.entry, file.large, 0, CARD_LIMIT_BYTES))
     except YunmoError:
         return {}
+
+
+def _rewrites_as(path: Path) -> str | None:
+    """What the configuration says that an encoder–decoder was published for; None where it says nothing."""
+    config = msgspec.json.decode(path.read_bytes()) if path.exists() else {}
+    if not config.get("is_encoder_decoder") or not config.get("task_specific_params"):
+        return None
+    first = text_tasks(str(config.get("model_type", "")), None, config["task_specific_params"])[0]
+    return TASKS[first].pipeline_tag
 
 
 def _lines(path: Path) -> int:

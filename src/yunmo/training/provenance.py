@@ -21,7 +21,7 @@ FORMAT = 1
 class Provenance:
     """How a model was made. `recipe` is complete, as it was carried out; `base_card` is the front matter of the base's card.
 
-    `versions` are those of the libraries in the worker, by their packages' names. `address` is the server's, for examples of calls.
+    `versions` are those of the libraries in the worker, by their packages' names. `address` is the server's, for examples of calls. `rewrites_as` is what an encoder–decoder's own configuration says that it is for, a pipeline tag.
     """
 
     repository: str
@@ -36,6 +36,7 @@ class Provenance:
     base_card: Mapping[str, Any] = field(default_factory=dict)
     estimate: TrainingEstimate | None = None
     epochs: tuple[KeptModel, ...] = ()
+    rewrites_as: str | None = None
     parity_samples: int = 0
     hardware: Hardware
     versions: Mapping[str, str]
@@ -57,7 +58,7 @@ class Provenance:
         base_tag = given if isinstance(given, str) and given else None
         match self.recipe.method:
             case "seq2seq":
-                return base_tag
+                return self.rewrites_as or base_tag
             case "embedding":
                 return base_tag if base_tag in {"sentence-similarity", "feature-extraction"} else "feature-extraction"
             case method:
