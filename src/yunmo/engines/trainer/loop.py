@@ -41,7 +41,7 @@ def train(learner: Learner, workspace: Workspace, recipe: Recipe, tell: Tell, sh
 
 
 def build(learner: Learner, workspace: Workspace, recipe: Recipe, watch: TrainerCallback | None = None) -> Any:
-    """The Trainer for a complete recipe: a class of transformers or trl, with our order of rows and our form of checkpoints."""
+    """The Trainer for a complete recipe: transformers' own or a method's, with our order of rows and our form of checkpoints."""
     kind = type("Loop", (_Loop, learner.trainer or transformers.Trainer), {"learner": learner, "workspace": workspace})
     trainer = kind(
         model=learner.model,

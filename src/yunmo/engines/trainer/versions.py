@@ -9,7 +9,7 @@ import msgspec
 from yunmo.core.training import VERSIONS_FILE
 from yunmo.engines.trainer.workspace import Workspace
 
-_PACKAGES = ("torch", "transformers", "accelerate", "peft", "trl", "tokenizers", "safetensors", "numpy")
+_PACKAGES = ("torch", "transformers", "accelerate", "peft", "tokenizers", "safetensors", "numpy")
 
 
 def write_versions(workspace: Workspace) -> None:
