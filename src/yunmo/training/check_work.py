@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from yunmo.core.errors import InvalidRequest
+from yunmo.core.errors import EngineFailed, InvalidRequest
 from yunmo.core.rows import PROBLEMS_TOLD, Problem, rows_of
 from yunmo.core.training import (
     TRAIN_FILE,
@@ -106,12 +106,15 @@ class CheckWork:
                 "(setting serving.memory_bytes). Give Yunmo more memory."
             )
         limit = max(self._site.room.free_bytes, total // 2, _LEAST_BYTES)
+        estimate: TrainingEstimate | None = None
         async with placed(self._site.placement, self._site.worker_spec(work.job, limit)) as trainer:
             async for news in trainer.ask(CheckTraining(recipe=order.recipe)):
                 if isinstance(news, TrainingNote):
                     await work.tell(news.message, news.level)
                 elif isinstance(news, TrainingEstimate):
                     estimate = news
+        if estimate is None:
+            raise EngineFailed("The trainer ended without an estimate.")
         return estimate
 
     async def _require(self, work: Work, estimate: TrainingEstimate) -> None:
