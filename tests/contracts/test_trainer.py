@@ -8,20 +8,17 @@ import msgspec
 import pytest
 
 from tiny_texts import bert
-from yunmo.core.engine import Plan
+from trained import curve, news
 from yunmo.core.errors import InvalidRequest
 from yunmo.core.training import (
     CheckTraining,
     ParitySample,
     Recipe,
-    StopTraining,
     Train,
     TrainingCheckpoint,
     TrainingEstimate,
     TrainingResult,
-    TrainingStep,
 )
-from yunmo.engines.trainer.kind import kind
 
 RECIPE = Recipe(method="classification", seed=3, epochs=2, batch_size=8, accumulation=1, learning_rate=1e-3, precision="fp32")
 
@@ -48,22 +45,6 @@ def workspace(tmp_path) -> Path:
     (tmp_path / "train.jsonl").write_bytes(rows(100))
     (tmp_path / "validation.jsonl").write_bytes(rows(20, seed=2))
     return tmp_path
-
-
-async def news(base: Path, workspace: Path, request, *, stop_at: int | None = None):
-    trainer = kind.load(base, workspace, Plan(engine="trainer", threads=1), lambda *_: None)
-    told = []
-    async for each in trainer.stream(request):
-        told.append(each)
-        if isinstance(each, TrainingStep) and each.step == stop_at:
-            async for _ in trainer.stream(StopTraining()):
-                pass
-    await trainer.close()
-    return told
-
-
-def curve(told):
-    return [(each.step, each.loss, each.gradient_norm) for each in told if isinstance(each, TrainingStep)]
 
 
 async def test_a_training_that_was_stopped_twice_goes_on_bit_for_bit(base, workspace, tmp_path_factory):
