@@ -8,10 +8,10 @@ import msgspec
 import pytest
 import torch
 from test_llama_cpp_conversion import answer, converted, plan
-from test_trainer import curve, news
 from transformers import AutoModelForCausalLM
 
 import tiny_decoders
+from trained import curve, news
 from yunmo.core.engine import Adapter, Plan
 from yunmo.core.errors import InvalidRequest
 from yunmo.core.lora import read_lora
