@@ -25,10 +25,7 @@ from yunmo.cli.session import Session
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "tests" / "dialects" / "openai_clients" / "fine_tuning.py"
-PYTHONS = {
-    "installed": Path(sys.executable),
-    **{f"openai-{major}": ROOT / ".clients" / f"openai-{major}" / "bin" / "python" for major in (1, 2, 3)},
-}
+PYTHONS = {f"openai-{major}": ROOT / ".clients" / f"openai-{major}" / "bin" / "python" for major in (1, 2, 3)}
 WORDS = ("the", "cat", "dog", "sun", "is", "tea", "rain", "a", "big", "house")
 
 
@@ -63,16 +60,17 @@ def rows(tmp_path):
     return path
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", PYTHONS)
 def test_the_official_clients_train_follow_and_call_a_model(server, rows, name):
     if not PYTHONS[name].exists():
         pytest.skip(f"there is no environment .clients/{name}")
     command = [str(PYTHONS[name]), str(PROGRAM), server.url, server.new_key(name), "acme/base", str(rows)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
     assert all(seen[step] for step in ("trained", "stopped", "refused"))
-    assert name == "installed" or seen["version"].startswith(name.removeprefix("openai-") + ".")
+    assert seen["version"].startswith(name.removeprefix("openai-") + ".")
 
 
 QUESTIONS = ("paris", "berlin", "the cat", "the fox", "the sun", "my dog", "the house", "a red car")

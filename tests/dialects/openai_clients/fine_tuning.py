@@ -26,7 +26,7 @@ def upload(content):
     return client.files.create(file=("rows.jsonl", content), purpose="fine-tune").id
 
 
-def wait(job, statuses, seconds=120):
+def wait(job, statuses, seconds=300):
     deadline = time.monotonic() + seconds
     while job.status not in statuses:
         assert time.monotonic() < deadline, job
