@@ -55,7 +55,7 @@ def main() -> None:
             job = _submit(client, train, recipe, epochs=50)
             _wait_for_steps(client, job)
             beside = visitors.wait(RATE, options.seconds)
-            client.post(f"/v1/fine_tuning/jobs/{job}/cancel").raise_for_status()
+            client.post(f"/admin/jobs/{job}/cancel").raise_for_status()
     theirs, own = (statistics.median(each["tokens per second"] for each in rounds) for rounds in (bases, ours))
     figures = {
         "rows": len(train),
@@ -162,11 +162,11 @@ def _submit(client: httpx.Client, train: Sequence[dict[str, str]], recipe: dict[
 
 def _metrics(client: httpx.Client, job: str) -> list[dict[str, Any]]:
     """The job's steps, as they were told, once it has ended."""
-    while (view := client.get(f"/admin/jobs/{job}").raise_for_status().json())["state"] not in {"succeeded", "failed", "cancelled"}:
+    while (view := client.get(f"/admin/jobs/{job}").raise_for_status().json())["status"] not in {"succeeded", "failed", "cancelled"}:
         time.sleep(0.5)
-    if view["state"] != "succeeded":
-        raise SystemExit(f"The training has {view['state']}: {view['error']}")
-    events = client.get(f"/admin/jobs/{job}/events", params={"limit": 1000}).raise_for_status().json()["events"]
+    if view["status"] != "succeeded":
+        raise SystemExit(f"The training has {view['status']}: {view['error']}")
+    events = client.get(f"/admin/jobs/{job}/events", params={"limit": 1000}).raise_for_status().json()["data"]
     return [event for event in events if event["type"] == "metrics" and "train_loss" in event["data"]]
 
 
