@@ -1,11 +1,9 @@
 """What a method of training makes of a base model and of rows: all that the loop needs to know."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
-
-import transformers
 
 from yunmo.core.training import ParitySample, Recipe
 from yunmo.engines.trainer.workspace import Workspace
@@ -38,7 +36,7 @@ class Learner:
     positions are no padding. `judge` makes a new Judge. `accuracy` is the share of a batch's tokens that the model would have chosen
     itself, where that says something. `save` writes the model as a repository that can be served. `sample` is one real answer, in
     words. `parity` is what the trained model answers to some inputs, of the kind that clients ask. `trainer` is the class of
-    transformers' Trainer that works on it, with arguments of its own; `arguments` makes its TrainingArguments. `forward` is what the
+    transformers' Trainer that works on it, where that is not its own. `forward` is what the
     model makes of a batch, with the `loss` (a mean over the rows), where the model alone does not tell one. `notes` are told when the training is checked.
     """
 
@@ -55,8 +53,6 @@ class Learner:
     cut: int = 0
     accuracy: Callable[[Any, Batch], float] | None = None
     trainer: type | None = None
-    trainer_arguments: Mapping[str, Any] = field(default_factory=dict)
-    arguments: Callable[..., Any] = transformers.TrainingArguments
     forward: Callable[[Any, Batch], Any] | None = None
     notes: Sequence[str] = ()
 

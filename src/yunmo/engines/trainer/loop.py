@@ -49,7 +49,6 @@ def build(learner: Learner, workspace: Workspace, recipe: Recipe, watch: Trainer
         train_dataset=learner.examples,
         data_collator=learner.collate,
         callbacks=[watch] if watch else [],
-        **learner.trainer_arguments,
     )
     if learner.forward is not None:
         trainer.loss_is_scaled_for_ga = False  # a mean of each part: the step's is theirs
@@ -75,7 +74,7 @@ def _part(recipe: Recipe) -> int:
 
 def _arguments(learner: Learner, workspace: Workspace, recipe: Recipe) -> Any:
     steps = steps_of(len(learner.examples), recipe)
-    return learner.arguments(
+    return TrainingArguments(
         output_dir=str(workspace.unfinished),
         per_device_train_batch_size=_part(recipe),
         gradient_accumulation_steps=recipe.accumulation or 1,
