@@ -90,10 +90,10 @@ class Cloud:
         self.url = url
         self.data = data
 
-    def yunmo(self, *arguments: str) -> str:
-        """Run `yunmo …`, show the command, and give what it printed."""
+    def yunmo(self, *arguments: str, key: str | None = None) -> str:
+        """Run `yunmo …`, show the command, and give what it printed. A key other than the operator's is not shown."""
         console.print(f"$ yunmo {' '.join(arguments)}", style="dim", markup=False, highlight=False)
-        environment = environment_of({"YUNMO_URL": self.url, "YUNMO_DATA": str(self.data)})
+        environment = environment_of({"YUNMO_URL": self.url, "YUNMO_DATA": str(self.data)} | ({} if key is None else {"YUNMO_KEY": key}))
         done = subprocess.run([*YUNMO, *arguments], env=environment, stdout=subprocess.PIPE, text=True, check=True)
         return done.stdout
 
@@ -164,7 +164,7 @@ def fine_tune(cloud: Cloud, key: str) -> None:
     order = ["--base", EMBED, "--to", "yunmo/sentiment-en", "--epochs", "1", "--batch-size", "32", "--learning-rate", "1e-4"]
     files = [str(rows / "movie_reviews" / name) for name in ("train.jsonl", "valid.jsonl")]
     with timed() as seconds:
-        told = cloud.yunmo("train", "classification", files[0], "--validation", files[1], *order, "--key", key, "--wait", "--json")
+        told = cloud.yunmo("train", "classification", files[0], "--validation", files[1], *order, "--wait", "--json", key=key)
     training = json.loads(told)["result"]
     accuracy = training["metrics"]["accuracy"]
     answer(
