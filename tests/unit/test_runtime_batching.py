@@ -104,6 +104,47 @@ async def test_a_cancelled_item_never_joins_a_batch():
     await batched.close()
 
 
+async def test_items_that_can_wait_come_behind_all_others():
+    gate = threading.Event()
+    engine = _Engine(gate)
+    batched = Batched(engine, _plan())
+    running = asyncio.create_task(batched.answer(Classify(texts=("running",))))
+    await asyncio.to_thread(engine.entered.wait, 5)
+    patient = batched.submit(Classify(texts=("batch 1", "batch 2")), can_wait=True)
+    person = batched.submit(Classify(texts=("person",)))
+    gate.set()
+    await asyncio.gather(running, batched.result(patient), batched.result(person))
+    assert engine.batches == [["running"], ["person"], ["batch 1"], ["batch 2"]]
+    await batched.close()
+
+
+async def test_the_result_of_somebody_who_waits_is_not_held_for_items_that_can(monkeypatch):
+    monkeypatch.setattr(batching, "_QUICK_SECONDS", 0.0)
+    monkeypatch.setattr(batching, "_HELD_SECONDS", 3600.0)
+    gates = {"person": threading.Event(), "batch": threading.Event()}
+
+    class Slow(_Engine):
+        def run(self, stream, requests):
+            self.entered.set()
+            assert gates[requests[0].texts[0].split()[0]].wait(10)
+            return super().run(stream, requests)
+
+    gate = threading.Event()
+    gate.set()
+    engine = Slow(gate)
+    batched = Batched(engine, _plan())
+    person = batched.submit(Classify(texts=("person",)))
+    await asyncio.to_thread(engine.entered.wait, 5)
+    patient = batched.submit(Classify(texts=("batch 1", "batch 2", "batch 3", "batch 4")), can_wait=True)
+    gates["person"].set()
+    output, _ = await asyncio.wait_for(batched.result(person), 5)
+    assert output.rows[0][0].label == "person"
+    gates["batch"].set()
+    monkeypatch.setattr(batching, "_HELD_SECONDS", 0.01)
+    await batched.result(patient)
+    await batched.close()
+
+
 async def _queued(batched, engine, texts):
     """The answers to come: the first text is in the engine, the others wait."""
     first = asyncio.create_task(batched.answer(Classify(texts=texts[:1])))

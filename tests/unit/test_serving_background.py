@@ -12,12 +12,13 @@ from yunmo.serving.background import Background
 @dataclass(eq=False)
 class Queue:
     slots: int = 4
+    at_once: int | None = None
     in_flight: int = 0
     waiting: int = 0
     seats: list = field(default_factory=list)
 
     def __post_init__(self):
-        self.seats = [SimpleNamespace(slots=self.slots)]
+        self.seats = [SimpleNamespace(slots=self.slots, at_once=self.at_once or self.slots)]
 
 
 @pytest.fixture
@@ -81,6 +82,19 @@ async def test_beside_somebody_who_waits_one_goes_if_it_leaves_a_slot(background
     clock.at += 10
     await asyncio.sleep(0.05)
     assert len(going) == 3
+    await stop(tasks)
+
+
+async def test_beside_somebody_who_waits_none_goes_that_the_next_would_wait_for(background, clock):
+    queue = Queue(slots=12, at_once=2, in_flight=1)
+    tasks, going = await line_up(background, queue, 3)
+    assert len(going) == 1  # the one that goes now and then
+    end(background, queue)
+    await asyncio.sleep(0.05)
+    assert len(going) == 1
+    queue.in_flight -= 1  # a moment when nobody is there
+    await asyncio.sleep(0.05)
+    assert len(going) == 2
     await stop(tasks)
 
 

@@ -30,7 +30,7 @@ class _Worker:
         self.working = {}
         self.next_id = 0
 
-    def submit(self, request, receiver):
+    def submit(self, request, receiver, *, can_wait=False):
         self.next_id += 1
         self.working[self.next_id] = (request, receiver)
         return self.next_id

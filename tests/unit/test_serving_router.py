@@ -21,7 +21,7 @@ class _Worker:
         self.next_id = 0
         self.most = 0
 
-    def submit(self, request, receiver):
+    def submit(self, request, receiver, *, can_wait=False):
         self.next_id += 1
         self.working[self.next_id] = (request, receiver)
         self.most = max(self.most, len(self.working))

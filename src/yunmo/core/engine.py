@@ -23,6 +23,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How a deployment runs its model. What the engine alone understands is in `options`.
 
     `slots` is how many requests one replica has in work at a time; `streams` × `threads` is the layout of its cores.
+    `batch_items` is how many of them are computed as one; an engine that batches continuously takes in all of its slots.
     `engine` names the registered kind, `precision` is fp32, bf16, int8 … or a quantisation's name.
     """
 
@@ -35,6 +36,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     batch_items: Count = 1
     context_tokens: Count | None = None
     options: dict[str, Any] = {}
+
+    @property
+    def at_once(self) -> int:
+        """How many requests a replica computes side by side."""
+        return min(self.slots, self.streams * self.batch_items)
 
 
 @dataclass(frozen=True, slots=True)

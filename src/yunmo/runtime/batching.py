@@ -1,4 +1,6 @@
-"""One queue in front of a blocking engine: streams take items as they get free; a cancelled item never joins a batch.
+"""Two queues in front of a blocking engine: of those who wait for an answer, and of those that can wait.
+
+Streams take items as they get free; a cancelled item never joins a batch.
 
 Results that come while many items wait are told together, `_HELD_SECONDS` late at most. With every core at work each wake-up of
 the gateway takes its cores' caches from the engine and finds its own cold, which at one result a wake-up is a tenth of all the time
@@ -29,6 +31,7 @@ class Item:
     request: Request
     cost: int
     future: "asyncio.Future[Result]"
+    can_wait: bool = False
     has_begun: bool = False
     usage: Usage | None = None
     ended: "asyncio.Future[None] | None" = None
@@ -45,6 +48,7 @@ class Batched:
         self._engine = engine
         self._limit = plan.batch_items
         self._waiting: deque[Item] = deque()
+        self._patient: deque[Item] = deque()
         self._free = threading.Condition()
         self._is_closed = False
         self._done: list[tuple[list[Item], list[Result | YunmoError]]] = []
@@ -56,11 +60,11 @@ class Batched:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, request: Request) -> list[Item]:
-        """Queue the rows of a request: all streams work on them at once."""
-        items = [Item(row, self._engine.cost(row), self._loop.create_future()) for row in split(request)]
+    def submit(self, request: Request, *, can_wait: bool = False) -> list[Item]:
+        """Queue the rows of a request: all streams work on them at once, if it `can_wait` behind all others."""
+        items = [Item(row, self._engine.cost(row), self._loop.create_future(), can_wait) for row in split(request)]
         with self._free:
-            self._waiting.extend(items)
+            (self._patient if can_wait else self._waiting).extend(items)
             self._free.notify(len(items))
         return items
 
@@ -101,9 +105,10 @@ class Batched:
         """Let the streams finish what they run; what waits is cancelled."""
         with self._free:
             self._is_closed = True
-            for item in self._waiting:
-                item.future.cancel()
-            self._waiting.clear()
+            for queue in (self._waiting, self._patient):
+                for item in queue:
+                    item.future.cancel()
+                queue.clear()
             self._free.notify_all()
         await asyncio.to_thread(self._join)
         self._engine.close()
@@ -115,32 +120,34 @@ class Batched:
     def _work(self, stream: int) -> None:
         while True:
             with self._free:
-                while not self._waiting and not self._is_closed:
+                while not self._waiting and not self._patient and not self._is_closed:
                     self._free.wait()
                 if self._is_closed:
                     return
-                batch = self._take()
+                batch = self._take(self._waiting) or self._take(self._patient)
             if batch:
                 self._run(stream, batch)
 
-    def _take(self) -> list[Item]:
-        while self._waiting and self._waiting[0].future.cancelled():
-            self._waiting.popleft()
-        if not self._waiting:
+    def _take(self, queue: deque[Item]) -> list[Item]:
+        while queue and queue[0].future.cancelled():
+            queue.popleft()
+        if not queue:
             return []
-        first = self._waiting.popleft()
-        batch = [first, *self._alike(first)] if self._limit > 1 and self._waiting else [first]
+        first = queue.popleft()
+        batch = [first, *self._alike(first, queue)] if self._limit > 1 and queue else [first]
         for item in batch:
             item.has_begun = True
         return batch
 
-    def _alike(self, first: Item) -> list[Item]:
+    def _alike(self, first: Item, queue: deque[Item]) -> list[Item]:
         kind = type(first.request)
-        alike = [item for item in self._waiting if type(item.request) is kind and not item.future.cancelled()]
+        alike = [item for item in queue if type(item.request) is kind and not item.future.cancelled()]
         alike.sort(key=lambda item: abs(item.cost - first.cost))
         chosen = alike[: self._limit - 1]
         taken = set(map(id, chosen))
-        self._waiting = deque(item for item in self._waiting if id(item) not in taken)
+        left = [item for item in queue if id(item) not in taken]
+        queue.clear()
+        queue.extend(left)
         return chosen
 
     def _run(self, stream: int, batch: list[Item]) -> None:
@@ -161,7 +168,8 @@ class Batched:
         with self._free:
             is_first = not self._done
             self._done.append((batch, results))
-            may_wait = len(self._waiting) >= 2 * len(self._threads) and seconds >= _QUICK_SECONDS * len(batch)
+            behind = len(self._waiting) + (len(self._patient) if batch[0].can_wait else 0)
+            may_wait = behind >= 2 * len(self._threads) and seconds >= _QUICK_SECONDS * len(batch)
         if not may_wait:
             self._loop.call_soon_threadsafe(self._tell)
         elif is_first:

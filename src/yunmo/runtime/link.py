@@ -88,11 +88,11 @@ class Worker:
             raise EngineFailed("The worker ended while it loaded the model.")
         self._ready.result()
 
-    def submit(self, request: Request, receiver: Receiver) -> int:
+    def submit(self, request: Request, receiver: Receiver, *, can_wait: bool = False) -> int:
         """Hand the request over; the receiver hears of it from now on. Returns the id that `cancel` takes."""
         self._next_id += 1
         number = self._next_id
-        self.wire.send(Submit(number, request))  # type: ignore[arg-type]
+        self.wire.send(Submit(number, request, can_wait))  # type: ignore[arg-type]
         self._receivers[number] = receiver
         return number
 

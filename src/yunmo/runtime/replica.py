@@ -67,8 +67,8 @@ class Replica:
 
     def _received(self, message: ToWorker) -> None:
         match message:
-            case Submit(id=number, request=request):
-                task = self._working[number] = self._loop.create_task(self._answer(number, request))
+            case Submit(id=number, request=request, can_wait=can_wait):
+                task = self._working[number] = self._loop.create_task(self._answer(number, request, can_wait))
                 task.add_done_callback(functools.partial(self._answered, number))
             case Cancel(id=number):
                 unwanted = self._working.get(number)
@@ -121,7 +121,7 @@ class Replica:
         self.wire.send(LoadFailed(error.code, error.message))
         self.wire.close()
 
-    async def _answer(self, number: int, request: Request) -> None:
+    async def _answer(self, number: int, request: Request, can_wait: bool) -> None:
         usage = Usage()
         try:
             engine = self._engine
@@ -132,7 +132,7 @@ class Replica:
             if isinstance(request, Chat | Generate) and request.adapter is not None and request.adapter not in self._adapters:
                 raise Unavailable("The adapter is not loaded beside its base any more; ask again.", retry_after_seconds=1)
             if isinstance(engine, Batched):
-                await self._answer_whole(number, engine, request)
+                await self._answer_whole(number, engine, request, can_wait)
                 return
             async with contextlib.aclosing(engine.stream(request)) as stream:  # type: ignore[type-var]
                 news: Usage | None = None
@@ -154,8 +154,8 @@ class Replica:
                 Failed(number, EngineFailed.code, f"The model failed on this input: {type(error).__name__}: {error}", None, usage)
             )
 
-    async def _answer_whole(self, number: int, engine: Batched, request: Request) -> None:
-        items = engine.submit(request)
+    async def _answer_whole(self, number: int, engine: Batched, request: Request, can_wait: bool) -> None:
+        items = engine.submit(request, can_wait=can_wait)
         try:
             output, usage = await engine.result(items)
         except asyncio.CancelledError:

@@ -15,7 +15,7 @@ from yunmo.core.tasks import AnyOutput, AnyRequest
 from yunmo.core.training import TrainerOutput, TrainerRequest
 from yunmo.core.usage import Usage
 
-PROTOCOL = 4
+PROTOCOL = 5
 FRAME_LIMIT_BYTES = 256 * 1024 * 1024
 _HIGH_WATER_BYTES = 256 * 1024
 
@@ -37,10 +37,11 @@ class Load(_Message, frozen=True, tag=1):
 
 
 class Submit(_Message, frozen=True, tag=2):
-    """Gateway → worker: answer this."""
+    """Gateway → worker: answer this; what `can_wait` comes behind all that cannot."""
 
     id: int
     request: AnyRequest | TrainerRequest
+    can_wait: bool = False
 
 
 class Cancel(_Message, frozen=True, tag=3):

@@ -193,12 +193,12 @@ class _Way(Router):
         """Whether the base has the adapter, or the one before."""
         return self._base is not None and (self._base.carries(self._adapter) or self._base.carries(self._before))
 
-    def submit(self, request: Request, sink: Sink) -> Flight:
+    def submit(self, request: Request, sink: Sink, *, can_wait: bool = False) -> Flight:
         if self._base is None or not isinstance(request, Chat | Generate):
             raise Unsupported("An adapter chats and generates, and does nothing else.", param="model")
         is_before = not self._base.carries(self._adapter) and self._base.carries(self._before)
         named = msgspec.structs.replace(request, adapter=self._before if is_before else self._adapter)
-        return self._base.submit_adapted(named, sink)
+        return self._base.submit_adapted(named, sink, can_wait=can_wait)
 
     def fail_waiting(self, error: YunmoError) -> None:
         if self._base is not None:

@@ -1,8 +1,8 @@
 """Requests that can wait, such as a batch's: they take what is free, and give way as soon as somebody waits for an answer.
 
-With nobody there they have all slots, and one more so that no slot waits for the next. Beside somebody who waits one at a
-time goes on, if it leaves a slot free for the next who comes; where there is no such slot one goes on now and then, so
-that a batch ends one day.
+With nobody there they have all slots, and one more so that no slot waits for the next; in the replica they are behind all others.
+Beside somebody who waits one at a time goes on, if the next who comes would still be computed at once; where there is no room
+for that one goes on now and then, so that a batch ends one day.
 """
 
 import asyncio
@@ -91,7 +91,7 @@ class Background:
             return line.sent < slots + _AHEAD
         if line.sent > 0:
             return False
-        leaves_room = queue.waiting == 0 and slots - queue.in_flight >= 2
+        leaves_room = queue.waiting == 0 and sum(seat.at_once for seat in queue.seats) - queue.in_flight >= 2
         return leaves_room or at - line.sent_at >= _NOW_AND_THEN_SECONDS
 
 

@@ -130,9 +130,9 @@ class Answering:
     # ------------------------------------------------------------ for the router
 
     def start(self, deadline_seconds: float, cold_wait_seconds: float, on_end: Callable[[], None] | None = None) -> None:
-        """Submit the request; `on_end` is called once when it has ended. Raises Overloaded and PoisonRequest."""
+        """Submit the request; one that can wait has an `on_end`, called once when it has ended. Raises Overloaded and PoisonRequest."""
         self._on_end = on_end
-        self._flight = self._runner.router.submit(self._request, self)
+        self._flight = self._runner.router.submit(self._request, self, can_wait=on_end is not None)
         loop = asyncio.get_running_loop()
         self._timers.append(loop.call_later(deadline_seconds, self._expire, deadline_seconds))
         if self._flight.seat is None:

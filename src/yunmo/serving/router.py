@@ -46,13 +46,17 @@ class Sink(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Seat:
-    """A worker with its number of slots, what it keeps of prompts if its engine does, and the adapters that it has beside its model."""
+    """A worker with its number of slots, what it keeps of prompts if its engine does, and the adapters that it has beside its model.
+
+    `at_once` is how many of its requests are computed side by side: the others in its slots wait in the worker.
+    """
 
     worker: Worker
     slots: int
     revision: str
     prefixes: Prefixes | None = None
     adapters: frozenset[str] = frozenset()
+    at_once: int = 1
     is_draining: bool = False
     has_suspect: bool = False
     flights: "set[Flight]" = field(default_factory=set)
@@ -79,6 +83,7 @@ class Flight:
     is_suspect: bool = False
     is_cancelled: bool = False
     has_started: bool = False
+    can_wait: bool = False
     overtaken: int = 0
     since: float = 0.0
     usage: Usage = field(default_factory=Usage)
@@ -135,12 +140,12 @@ class Router:
         """Requests that replicas work on."""
         return sum(len(seat.flights) for seat in self.seats)
 
-    def submit(self, request: Request, sink: Sink) -> Flight:
-        """Send the request off or let it wait. Raises Overloaded when the queue is full, PoisonRequest for known poison."""
+    def submit(self, request: Request, sink: Sink, *, can_wait: bool = False) -> Flight:
+        """Send the request off or let it wait; one that `can_wait` gives way to others in its replica, too. Raises Overloaded when the queue is full, PoisonRequest for known poison."""
         self.use.note()
         if self._poison and self._is_poison(request):
             raise PoisonRequest("This request crashed its model twice a short while ago and is not tried again.")
-        flight = Flight(self, request, sink)
+        flight = Flight(self, request, sink, can_wait=can_wait)
         if not self._queue and not self._suspects:
             seat = self._idlest()
             if seat is not None:
@@ -152,13 +157,13 @@ class Router:
             self.pump()
         return flight
 
-    def submit_adapted(self, request: Chat | Generate, sink: Sink) -> Flight:
+    def submit_adapted(self, request: Chat | Generate, sink: Sink, *, can_wait: bool = False) -> Flight:
         """As `submit`, for a request that names an adapter: it is held until every replica has that one."""
         if request.adapter is None or self.carries(request.adapter):
-            return self.submit(request, sink)
+            return self.submit(request, sink, can_wait=can_wait)
         self.use.note()
         self._check_room()
-        flight = Flight(self, request, sink)
+        flight = Flight(self, request, sink, can_wait=can_wait)
         self._held.append(flight)
         return flight
 
@@ -329,7 +334,7 @@ class Router:
         return waiting[chosen]
 
     def _board(self, flight: Flight, seat: Seat) -> None:
-        flight.number = seat.worker.submit(flight.request, flight)
+        flight.number = seat.worker.submit(flight.request, flight, can_wait=flight.can_wait)
         flight.seat = seat
         flight.attempts += 1
         flight.since = time.monotonic()

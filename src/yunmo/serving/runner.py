@@ -270,8 +270,8 @@ class Runner:
 
     def _admit(self, placed: Placed, claim: Claim, wanted: Wanted) -> Seat:
         assert self._group is not None
-        offer, revision = wanted.offer, wanted.spec.revision
-        seat = Seat(placed.worker, offer.plan.slots, revision, prefixes_of(offer), wanted.carried.names)
+        offer, plan, revision = wanted.offer, wanted.offer.plan, wanted.spec.revision
+        seat = Seat(placed.worker, plan.slots, revision, prefixes_of(offer), wanted.carried.names, plan.at_once)
         watch = self._group.create_task(self._watch(seat))
         self._replicas[seat] = Replica(seat, placed, claim, watch, offer)
         self._retries.succeeded()

@@ -217,6 +217,7 @@ def _plan(precision: str, hardware: Hardware, slots: int, context_tokens: int, o
         precision=precision,
         threads=hardware.cores,
         slots=slots,
+        batch_items=slots,
         context_tokens=context_tokens,
         options=options,
     )

@@ -77,6 +77,7 @@ class OpenVinoGenAiKind:
             precision="int8",
             threads=hardware.cores,
             slots=slots,
+            batch_items=slots,
             context_tokens=context_tokens,
             options=found.options,
         )

@@ -87,6 +87,7 @@ class VllmKind:
             precision="bf16",
             threads=hardware.cores,
             slots=slots,
+            batch_items=slots,
             context_tokens=context_tokens,
             options={"device": name, "compiled": device.compiles},
         )
