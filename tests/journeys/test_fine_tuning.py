@@ -202,6 +202,54 @@ def test_a_server_that_is_killed_while_somebody_watches_is_waited_for(tmp_path):
         server.kill()
 
 
+@pytest.mark.timeout(400)
+def test_a_server_killed_in_mid_epoch_goes_on_with_the_same_curve(tmp_path):
+    server = start_server(tmp_path / "data")
+    try:
+        (tmp_path / "base").mkdir()
+        hub = HfApi(endpoint=server.url, token=server.key)
+        hub.create_repo("acme/base")
+        bert("BertModel", hidden_dropout_prob=0.1)(tmp_path / "base")
+        hub.upload_folder(folder_path=tmp_path / "base", repo_id="acme/base")
+        with server.client() as client:
+            file = client.post("/v1/files", files={"file": ("rows.jsonl", labelled(200))}, data={"purpose": "fine-tune"}).json()["id"]
+            recipe = {"method": "classification", "seed": 3, "epochs": 2, "batch_size": 2, "accumulation": 1, "precision": "fp32"}
+            order = {"base": "acme/base", "recipe": {**recipe, "checkpoint_seconds": 0.1}, "rows": {"file": file}, "validation_share": 0.1}
+            undisturbed = ended(client, client.post("/admin/trainings", json=order).raise_for_status().json()["id"])
+            job = client.post("/admin/trainings", json=order).raise_for_status().json()["id"]
+        folder = tmp_path / "data" / "training" / job / "checkpoints"
+        until = time.monotonic() + 120
+        while len(kept := sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))) < 2:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        step = int(kept[-1].name.rpartition("-")[2])
+        server.kill()
+        assert step % 90 != 0, "it was killed within an epoch"
+        server = start_server(tmp_path / "data", port=int(server.url.rpartition(":")[2]))
+        with server.client() as client:
+            again = ended(client, job)
+            assert again["attempt"] > undisturbed["attempt"]
+            assert losses(client, again) == losses(client, undisturbed)
+    finally:
+        server.kill()
+
+
+def ended(client, job):
+    until = time.monotonic() + 200
+    while (view := client.get(f"/admin/jobs/{job}").raise_for_status().json())["status"] not in {"succeeded", "failed", "cancelled"}:
+        assert time.monotonic() < until, view
+        time.sleep(0.2)
+    assert view["status"] == "succeeded", view["error"]
+    return view
+
+
+def losses(client, view):
+    """The step and the loss of every line of the table of results."""
+    table = client.get(f"/v1/files/{view['result']['result_file']}/content").raise_for_status().text.splitlines()
+    assert table[0].startswith("step,train_loss")
+    return [line.split(",")[:2] for line in table[1:]]
+
+
 def test_watching_ends_when_a_server_stays_away(monkeypatch):
     monkeypatch.setattr(following, "AWAY_SECONDS", 0.1)
     session = Session("http://127.0.0.1:1", None, "ym_x", Output(as_json=True))
