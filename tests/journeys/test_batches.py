@@ -1,6 +1,8 @@
 """Files and batches on a real server: with every major version of the official client, beside people who wait, and under kill -9."""
 
+import contextlib
 import json
+import sqlite3
 import subprocess
 import sys
 import time
@@ -211,6 +213,31 @@ def test_a_batch_goes_on_after_kill_9_with_no_line_lost_or_doubled(tmp_path):
                 assert each["response"]["body"]["choices"][0]["message"]["content"] == f"number {each['custom_id'][4:]} of many"
     finally:
         server.kill()
+
+
+def test_what_a_batch_has_not_answered_within_its_window_is_told_in_its_error_file(server):
+    with server.client() as client:
+        batch = begin(client, [row(n, "slow") for n in range(300)])
+        job = batch["id"].removeprefix("batch_")
+        while client.get(f"/v1/batches/{batch['id']}").json()["request_counts"]["completed"] < 4:
+            time.sleep(0.05)
+        client.post(f"/admin/jobs/{job}/pause").raise_for_status()
+        while client.get(f"/admin/jobs/{job}").json()["status"] != "paused":
+            time.sleep(0.05)
+        done = client.get(f"/v1/batches/{batch['id']}").json()["request_counts"]["completed"]
+        with contextlib.closing(sqlite3.connect(server.data / "yunmo.db", timeout=30)) as database, database:
+            changed = database.execute("UPDATE job SET created_at = created_at - ? WHERE id = ?", (25 * 3600 * 1_000_000, job))
+            assert changed.rowcount == 1
+        client.post(f"/admin/jobs/{job}/resume").raise_for_status()
+        batch = wait(client, batch)
+        assert batch["status"] == "expired"
+        assert batch["expired_at"] > batch["expires_at"]
+        assert batch["request_counts"] == {"total": 300, "completed": done, "failed": 300 - done}
+        assert len(output(client, batch["output_file_id"])) == done
+        late = output(client, batch["error_file_id"])
+        assert len(late) == 300 - done
+        assert {each["error"]["code"] for each in late} == {"batch_expired"}
+        assert all(each["response"] is None for each in late)
 
 
 # ------------------------------------------------------------ as jobs

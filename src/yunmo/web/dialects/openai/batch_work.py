@@ -132,14 +132,15 @@ class BatchWork:
                     break
                 while len(pending) >= _OUTSTANDING:
                     await self._collect(pending, unsaved, work, state, began)
-                pending.add(asyncio.create_task(self._line(_owner(job), number, text, is_late=_is_late(job))))
+                is_late = _is_late(job)
+                state.is_expired |= is_late
+                pending.add(asyncio.create_task(self._line(_owner(job), number, text, is_late=is_late)))
             while pending:
                 await self._collect(pending, unsaved, work, state, began)
         finally:
             for task in pending:
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
-        state.is_expired = _is_late(job)
         state.finalizing_at = int(time.time())
         await self._save(work, state, unsaved)
         return await self._publish(job, state)
