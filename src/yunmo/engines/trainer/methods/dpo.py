@@ -1,7 +1,7 @@
 """Direct preference optimisation (arXiv 2305.18290): of two answers the better one becomes likelier than the base has it, beside the other."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,12 @@ from torch.nn.functional import cross_entropy, logsigmoid
 from yunmo.core.rows import Preference, Turn
 from yunmo.core.tasks import Tool
 from yunmo.core.training import Recipe
+from yunmo.engines.trainer.chats import Reading, prepare
 from yunmo.engines.trainer.conversations import learnt_turns, message_of, tool_of
-from yunmo.engines.trainer.decoders import Decoder, batch_of
+from yunmo.engines.trainer.decoders import batch_of
 from yunmo.engines.trainer.learner import Batch, Example, Judge, Learner
-from yunmo.engines.trainer.texts import IGNORED, count_unpadded, limit_of
-from yunmo.engines.trainer.workspace import Workspace, line_told
+from yunmo.engines.trainer.texts import IGNORED
+from yunmo.engines.trainer.workspace import Workspace
 
 _SIDES = ("preferred", "non_preferred")
 
@@ -30,74 +31,38 @@ class PreferenceOptimisation:
 
     def prepare(self, base: Path, workspace: Workspace, recipe: Recipe) -> Learner:
         """Rows are `Preference`s, written by the base's chat template. The base drops nothing out: that would be told as a preference."""
-        rows: list[Preference] = list(workspace.rows(recipe.method))  # type: ignore[arg-type]
-        validation: list[Preference] = list(workspace.rows(recipe.method, is_validation=True))  # type: ignore[arg-type]
-        decoder = Decoder(base, recipe, drops_out=False)
-        read = _Pairs(decoder, limit_of(decoder.model.config, decoder.tokenizer, recipe))
-        try:
-            examples = read.examples(rows)
-            judged = read.examples(validation, is_validation=True)
-            decoder.ask_later([row.input.messages for row in (*validation, *rows)])
-        finally:
-            decoder.conversations.close()
-        return Learner(
-            model=decoder.model,
-            examples=examples,
-            validation=judged,
-            lengths=[len(example["input_ids"]) for example in examples],
-            collate=_collate,
-            count=count_unpadded,
-            judge=_Judge,
-            save=decoder.save,
-            sample=decoder.sample,
-            parity=decoder.parity,
-            cut=read.cut,
-            notes=[*decoder.notes, *read.notes()],
-            forward=_Preferring(decoder.model, recipe),
-        )
+        learner = prepare(base, workspace, recipe, _Pairs, _Judge)
+        return replace(learner, collate=_collate, forward=_Preferring(learner.model, recipe))
 
 
 method = PreferenceOptimisation()
 
 
-class _Pairs:
-    """Rows as two sequences each, cut to the model's limit; `input_ids` of an example is the longer one."""
+class _Pairs(Reading[Preference]):
+    """Two sequences a row; `input_ids` of an example is the longer one."""
 
-    def __init__(self, decoder: Decoder, limit: int) -> None:
-        self.cut = 0
-        self._decoder = decoder
-        self._limit = limit
-        self._left_out = 0
+    drops_out = False
 
-    def examples(self, rows: Iterable[Preference], *, is_validation: bool = False) -> list[Example]:
-        found = []
-        for line, row in enumerate(rows, 1):
-            with line_told(line, is_validation=is_validation):
-                example = self._of_row(row)
-            if example is None:
-                self._left_out += 1
-            else:
-                found.append(example)
-        return found
+    def of_row(self, row: Preference) -> list[Example]:
+        tools = [tool_of(tool, place) for place, tool in enumerate(row.input.tools or ())]
+        sides = self.within_limit([self._sequence(row, answer, tools) for answer in (row.preferred_output, row.non_preferred_output)])
+        if any(all(label == IGNORED for label in side["labels"]) for side in sides):
+            return []
+        longer = max((side["input_ids"] for side in sides), key=len)
+        return [{"input_ids": longer, **dict(zip(_SIDES, sides, strict=True))}]
+
+    def asked(self, row: Preference) -> Sequence[Turn]:
+        return row.input.messages
 
     def notes(self) -> list[str]:
-        return [f"{self._left_out} rows do not have both answers within {self._limit} tokens and were left out."] if self._left_out else []
+        return [f"{self.left_out} rows do not have both answers within {self.limit} tokens and were left out."] if self.left_out else []
 
-    def _of_row(self, row: Preference) -> Example | None:
-        tools = [tool_of(tool, place) for place, tool in enumerate(row.input.tools or ())]
-        whole = [self._sequence(row.input.messages, answer, tools) for answer in (row.preferred_output, row.non_preferred_output)]
-        sides = [{name: values[: self._limit] for name, values in sequence.items()} for sequence in whole]
-        self.cut += any(len(sequence["input_ids"]) > self._limit for sequence in whole)
-        if any(all(label == IGNORED for label in side["labels"]) for side in sides):
-            return None
-        longer = max((side["input_ids"] for side in sides), key=len)
-        return {"input_ids": longer, **dict(zip(_SIDES, sides, strict=True))}
-
-    def _sequence(self, asked: Sequence[Turn], answer: Sequence[Turn], tools: Sequence[Tool]) -> Example:
+    def _sequence(self, row: Preference, answer: Sequence[Turn], tools: Sequence[Tool]) -> Example:
         """The conversation with one of its answers; of several parts that the template makes, the one with the end."""
+        asked = row.input.messages
         messages = [message_of(turn) for turn in (*asked, *answer)]
         learnt = [len(asked) + turn for turn in learnt_turns(answer)] or [len(messages) - 1]
-        return self._decoder.conversations.examples(messages, tools, learnt)[-1]
+        return self.conversations.examples(messages, tools, learnt)[-1]
 
 
 def _collate(examples: Sequence[Example]) -> Batch:
