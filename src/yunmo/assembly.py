@@ -2,17 +2,17 @@
 
 import asyncio
 import contextlib
-import fcntl
 import gc
-import os
 import secrets
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
+from yunmo.apps.translate.route_store import RouteStore
+from yunmo.apps.translate.translator import Translator
 from yunmo.cloud.answering import Answering
 from yunmo.cloud.certifying import Certifying
 from yunmo.cloud.cloud import Cloud
@@ -42,6 +42,7 @@ from yunmo.serving.world import Patience, World
 from yunmo.settings import Settings
 from yunmo.storage.blobs import DirectoryStore, ObjectStore, S3Location, S3Store
 from yunmo.storage.database import Database, open_database
+from yunmo.storage.directory import CannotStart, data_directory, only_one_server, secret, write_secret
 from yunmo.storage.migrate import migrate
 from yunmo.tenancy.issuers import KeysNotRead
 from yunmo.tenancy.publishers import Publisher
@@ -87,7 +88,8 @@ class Started:
 
 async def run_server(settings: Settings, on_started: Callable[[Started], None]) -> None:
     """Serve until SIGTERM or SIGINT; then finish what is in work and return."""
-    async with open_cloud(settings) as (cloud, key):
+    async with open_server(settings) as opened:
+        cloud, key = opened.cloud, opened.key
         metrics = Metrics()
         log = _access_log(settings)
         dialects: list[Dialect] = [AdminDialect(cloud, metrics), OpenAIDialect(cloud), HuggingFaceDialect(cloud), HubDialect(cloud)]
@@ -125,11 +127,27 @@ def _keep_the_loop_quick() -> None:
     sys.setswitchinterval(0.0005)
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A Cloud with the applications on it, and the operator's key."""
+
+    cloud: Cloud
+    translator: Translator
+    key: "AdminKey"
+
+
 @contextlib.asynccontextmanager
 async def open_cloud(settings: Settings) -> "AsyncIterator[tuple[Cloud, AdminKey]]":
     """A Cloud with everything behind it running; all of it is stopped on the way out."""
-    data = _data_directory(settings.data)
-    with _only_one_server(data):
+    async with open_server(settings) as opened:
+        yield opened.cloud, opened.key
+
+
+@contextlib.asynccontextmanager
+async def open_server(settings: Settings) -> AsyncIterator[Opened]:
+    """The same with the applications."""
+    data = data_directory(settings.data)
+    with only_one_server(data):
         database = open_database(settings.storage.database or f"sqlite:///{data / 'yunmo.db'}")
         try:
             await asyncio.to_thread(migrate, database.engine)
@@ -140,7 +158,7 @@ async def open_cloud(settings: Settings) -> "AsyncIterator[tuple[Cloud, AdminKey
 
 
 @contextlib.asynccontextmanager
-async def _open_services(settings: Settings, data: Path, database: Database) -> "AsyncIterator[tuple[Cloud, AdminKey]]":
+async def _open_services(settings: Settings, data: Path, database: Database) -> AsyncIterator[Opened]:
     tenancy = await _tenancy(settings, data, database)
     key = await _admin_key(settings, data, tenancy)
     blobs = _blobs(settings, data)
@@ -184,7 +202,7 @@ async def _open_services(settings: Settings, data: Path, database: Database) -> 
     for loop in (working, *loops):
         loop.add_done_callback(_say_why)
     try:
-        yield cloud, key
+        yield Opened(cloud, Translator(cloud, RouteStore(database)), key)
     finally:
         working.cancel()  # first: what jobs ask of models has to be there until they stop
         await asyncio.gather(working, return_exceptions=True)
@@ -203,7 +221,7 @@ def _hub(settings: Settings, data: Path, database: Database, blobs: ObjectStore,
         safetensors_only=settings.hub.safetensors_only,
         unnamed_bytes=settings.hub.unnamed_bytes,
     )
-    return Hub(database, blobs, _secret(data / "secrets" / "signing"), rules=rules, record=tenancy.audit.record)
+    return Hub(database, blobs, secret(data / "secrets" / "signing"), rules=rules, record=tenancy.audit.record)
 
 
 def _site(settings: Settings, data: Path, cloud: Cloud, world: World) -> Site:
@@ -241,7 +259,7 @@ async def _tenancy(settings: Settings, data: Path, database: Database) -> Tenanc
         for each in settings.publishers
     ]
     try:
-        return await open_tenancy(database, _secret(data / "secrets" / "pepper"), default_limits=limits, publishers=publishers)
+        return await open_tenancy(database, secret(data / "secrets" / "pepper"), default_limits=limits, publishers=publishers)
     except (KeysNotRead, InvalidRequest, Conflict) as error:
         raise CannotStart(f"The publishers of the settings cannot be used: {error}") from error
 
@@ -315,24 +333,9 @@ async def _admin_key(settings: Settings, data: Path, tenancy: Tenancy) -> AdminK
     else:
         text = file.read_text().strip() if not is_new else "ym_" + secrets.token_urlsafe(32)
     if is_new or file.read_text().strip() != text:
-        _write_secret(file, text.encode())
+        write_secret(file, text.encode())
     await tenancy.keys.adopt(text, project="admin", scopes=("admin",), name="operator")
     return AdminKey(text, is_new and settings.admin_key is None, file)  # a key of the operator's own is not told back
-
-
-def _secret(file: Path) -> bytes:
-    if not file.exists():
-        _write_secret(file, secrets.token_bytes(32))
-    return file.read_bytes()
-
-
-def _write_secret(file: Path, content: bytes) -> None:
-    temporary = file.with_suffix(".new")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-        out.write(content)
-        out.flush()
-        os.fsync(out.fileno())
-    temporary.replace(file)
 
 
 def _blobs(settings: Settings, data: Path) -> ObjectStore:
@@ -347,31 +350,3 @@ def _blobs(settings: Settings, data: Path) -> ObjectStore:
         secret_key=storage.s3_secret_key.get_secret_value() if storage.s3_secret_key else None,
     )
     return S3Store(location, staging=data / "staging")
-
-
-class CannotStart(Exception):
-    """The data directory or another file cannot be used; the message says why, and what to do."""
-
-
-def _data_directory(given: Path) -> Path:
-    data = given.absolute()
-    try:
-        for folder in ("", "secrets", "cache", "logs"):
-            (data / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
-        (data / "lock").touch()
-    except OSError as error:
-        raise CannotStart(
-            f"The data directory {data} cannot be used: {error.strerror} ({error.filename}). "
-            "Name one that this user may write to with --data or YUNMO_DATA."
-        ) from error
-    return data.resolve()
-
-
-@contextlib.contextmanager
-def _only_one_server(data: Path) -> Iterator[None]:
-    with (data / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise CannotStart(f"Another yunmo serve uses {data}. Stop it, or choose another directory with --data.") from error
-        yield

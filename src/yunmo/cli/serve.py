@@ -25,9 +25,10 @@ def serve(
     import structlog
     import uvloop
 
-    from yunmo.assembly import CannotStart, Started, run_server
+    from yunmo.assembly import Started, run_server
     from yunmo.core.errors import YunmoError
     from yunmo.settings import HttpSettings, SettingsError, load_settings
+    from yunmo.storage.directory import CannotStart
 
     def tell(started: Started) -> None:
         typer.echo(f"Yunmo is ready at {started.url}")

@@ -5,6 +5,7 @@ from yunmo.hub.commits import AddFile, AddLargeFile, Change, Operation, RemoveFi
 from yunmo.hub.discussions import Thread, is_edit_of
 from yunmo.hub.files import OpenFile, Page, Where
 from yunmo.hub.large import LargeFile
+from yunmo.hub.models import RevisionRef
 from yunmo.hub.names import DEFAULT_NAMESPACE, RepositoryType
 from yunmo.hub.objects import Entry, parse_pointer, pointer_text
 from yunmo.hub.records import AccessRequest, Commit, Discussion, DiscussionStatus, Event, Gating, Overview, Ref, Repository, RequestStatus
@@ -47,6 +48,7 @@ __all__ = [
     "RepositoryExists",
     "RepositoryType",
     "RequestStatus",
+    "RevisionRef",
     "Thread",
     "Verdict",
     "WantedDiscussions",

@@ -62,7 +62,7 @@ class ModelDescription:
     """What is known of a revision without loading it. Paths are inside the repository; sizes in bytes.
 
     `config`, `tokenizer_config` and the like are the parsed JSON files at the root; `documents` maps every small JSON
-    file's path to its content. `pipeline_tag`, `library_name` and `tags` come from the model card. `gguf` holds the
+    file's path to its content. `pipeline_tag`, `library_name`, `tags` and `languages` come from the model card. `gguf` holds the
     metadata of the GGUF file, if there is one. `file` is the one of several models that a deployment asks for, if it does.
     """
 
@@ -75,6 +75,7 @@ class ModelDescription:
     tags: Sequence[str] = ()
     gguf: Mapping[str, Any] = field(default_factory=dict)
     file: str | None = None
+    languages: Sequence[str] = ()
 
     @property
     def config(self) -> Mapping[str, Any]:

@@ -124,6 +124,7 @@ class Models:
             tags=tuple(strings(card.get("tags"))),
             gguf=metadata,
             file=file,
+            languages=tuple(strings(card.get("language"))),
         )
 
     async def _page(self, ref: RevisionRef) -> Page:
