@@ -60,6 +60,7 @@ from yunmo.training.workspaces import Workspaces
 from yunmo.web.access_log import AccessLog
 from yunmo.web.app import App
 from yunmo.web.dialects.admin.dialect import AdminDialect
+from yunmo.web.dialects.admin.translation import TranslationRoutes
 from yunmo.web.dialects.hf.dialect import HuggingFaceDialect
 from yunmo.web.dialects.hub.dialect import HubDialect
 from yunmo.web.dialects.openai.batch_work import BatchWork
@@ -92,7 +93,8 @@ async def run_server(settings: Settings, on_started: Callable[[Started], None]) 
         cloud, key = opened.cloud, opened.key
         metrics = Metrics()
         log = _access_log(settings)
-        dialects: list[Dialect] = [AdminDialect(cloud, metrics), OpenAIDialect(cloud), HuggingFaceDialect(cloud), HubDialect(cloud)]
+        admin = AdminDialect(cloud, metrics, [TranslationRoutes(cloud, opened.translator)])
+        dialects: list[Dialect] = [admin, OpenAIDialect(cloud), HuggingFaceDialect(cloud), HubDialect(cloud)]
         app = App(cloud, dialects, metrics, settings.http.public_url, log)
         app.router.include(OpenApiPage(app.router))
         app.router.include(Pages(cloud, app.router))

@@ -28,6 +28,7 @@ OWN_ROUTES = {
     ("GET", "/admin/deployments"),
     ("GET", "/admin/usage"),
     ("GET", "/admin/jobs"),
+    ("GET", "/admin/translation/routes"),
     ("GET", "/v1/models"),
     ("GET", "/v1/files"),
     ("POST", "/v1/files"),
@@ -50,6 +51,8 @@ BODIES = {
     "/admin/projects": {"name": "gamma"},
     "/admin/aliases/{type}/{name}": {"repository": "beta/secret"},
     "/admin/deployments": {"model": "beta/secret", "name": "taken"},
+    "/admin/translation/texts": {"texts": ["x"], "source": "en", "target": "zh", "model": "beta/secret"},
+    "/admin/translation/routes/{source}/{target}/{model}": {"priority": 1},
     "/v1/batches": {"input_file_id": "file-0", "endpoint": "/v1/embeddings", "completion_window": "24h"},
     "/v1/fine_tuning/jobs": {"model": "beta/secret", "training_file": "file-0"},
     "/admin/evaluations": {"model": "beta/secret", "method": "classification", "rows": {"file": "file-0"}},
@@ -91,6 +94,9 @@ FILLED = {
     "type": "model",
     "number": "1",
     "comment": "1",
+    "source": "en",
+    "target": "zh",
+    "model": "beta/secret",
 }
 
 

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from yunmo.cli import conversion, deployments, doctor, imports, jobs, keys, promotions, records, starters, transfers
+from yunmo.cli import conversion, deployments, doctor, imports, jobs, keys, promotions, records, starters, transfers, translate
 from yunmo.cli.evaluate import evaluate
 from yunmo.cli.output import say_error
 from yunmo.cli.serve import serve
@@ -45,6 +45,15 @@ def _group(name: str, text: str) -> typer.Typer:
     group = typer.Typer(name=name, help=text, no_args_is_help=True, rich_markup_mode="rich")
     app.add_typer(group)
     return group
+
+
+class _Listed(TyperGroup):
+    """A group that lists when none of its commands is named."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put `list` where a command is missing."""
+        is_named = bool(args) and (not args[0].startswith("-") or args[0] == "--help")
+        return super().parse_args(ctx, args if is_named else ["list", *args])
 
 
 def _version(wanted: bool) -> None:
@@ -156,6 +165,31 @@ _jobs.command("cancel", epilog=examples("yunmo jobs cancel 6f2a…"))(client_com
 _jobs.command("pause", epilog=examples("yunmo jobs pause 6f2a…"))(client_command(jobs.pause))
 _jobs.command("resume", epilog=examples("yunmo jobs resume 6f2a…"))(client_command(jobs.resume))
 _jobs.command("wait", epilog=examples("yunmo jobs wait 6f2a…", "yunmo jobs wait 6f2a… --timeout 3600 --json"))(client_command(jobs.wait))
+
+_translate = _group("translate", "Machine translation by the models that are here.\n\n机器翻译。")
+_translate.command(
+    "text",
+    epilog=examples(
+        "yunmo translate text 'Good morning' --to zh",
+        "yunmo translate text --from zh --to en --json < letter.txt",
+        "yunmo translate text 'The cloud is down' --to zh --model acme/chat --term cloud=云平台 --formality more",
+    ),
+)(client_command(translate.text))
+_routes = typer.Typer(
+    name="routes",
+    cls=_Listed,
+    help="Which model translates which pair of languages.\n\n翻译路由。",
+    rich_markup_mode="rich",
+)
+_translate.add_typer(_routes)
+_routes.command("list", epilog=examples("yunmo translate routes", "yunmo translate routes list --json"))(
+    client_command(translate.list_routes)
+)
+_routes.command(
+    "add",
+    epilog=examples("yunmo translate routes add zh en acme/opus-mt-zh-en", "yunmo translate routes add '*' '*' acme/chat --priority -10"),
+)(client_command(translate.add_route))
+_routes.command("remove", epilog=examples("yunmo translate routes remove zh en acme/opus-mt-zh-en"))(client_command(translate.remove_route))
 
 _import = _group("import", "What you have elsewhere.\n\n从其他平台导入。")
 _import.command(

@@ -151,6 +151,14 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "import_possible": ("would be made", "可创建"),
     "import_skipped": ("skipped", "跳过"),
     "import_impossible": ("cannot be made", "无法创建"),
+    "translation_issue": ("Not come through ({kind}): {what}", "译文中有内容未能保留（{kind}）：{what}"),
+    "route_added": (
+        "{model} translates {source} into {target} (priority {priority}).",
+        "{source} 到 {target} 由 {model} 翻译（优先级 {priority}）。",
+    ),
+    "route_removed": ("{model} is no route of {source} into {target} any more.", "已删除 {source} 到 {target} 的路由 {model}。"),
+    "route_found": ("the model itself", "模型自述"),
+    "route_everybodys": ("the operator", "管理员"),
     "all_well": ("Everything is well.", "一切正常。"),
     "some_wrong": ("{failed} wrong, {warned} to know.", "{failed} 项有问题，{warned} 项需留意。"),
 }

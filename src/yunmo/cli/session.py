@@ -20,6 +20,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_DATA = Path("yunmo-data")
 UNREACHABLE = "unreachable"
 _ANSWER_SECONDS = 60.0
+_MODEL_SECONDS = 600.0
 
 Url = Annotated[str | None, typer.Option(help=f"The server to speak to (default {DEFAULT_URL}).", envvar="YUNMO_URL", show_envvar=True)]
 Data = Annotated[
@@ -69,6 +70,10 @@ class Session:
         """The answer to a POST that does nothing the second time: the server finds by its key what the first one made."""
         return self._answer(self._send("POST", path, json=json, headers={"idempotency-key": idempotency_key}))
 
+    def infer(self, path: str, json: Any) -> Any:
+        """The answer to a POST that a model works on, which may have to be loaded first."""
+        return self._answer(self._send("POST", path, json=json, timeout=_MODEL_SECONDS))
+
     def send_file(self, path: str, field: str, content: bytes) -> Any:
         """The answer to a multipart POST of these bytes."""
         return self._answer(self._send("POST", path, files={field: (field, content)}))
@@ -95,13 +100,14 @@ class Session:
         import httpx
 
         headers = {} if is_public else {"authorization": f"Bearer {self.key}"}
+        seconds = content.setdefault("timeout", _ANSWER_SECONDS)
         params = {name: value for name, value in (query or {}).items() if value is not None}
         try:
             # trust_env off: a proxy of the environment has no business between the command line and its server's key
-            with httpx.Client(base_url=self.url, headers=headers, timeout=_ANSWER_SECONDS, trust_env=False) as client:
+            with httpx.Client(base_url=self.url, headers=headers, trust_env=False) as client:
                 return client.request(method, path, params=params, **content)
         except httpx.TimeoutException:
-            raise Failed(say("too_slow", url=self.url, seconds=_ANSWER_SECONDS), UNREACHABLE) from None
+            raise Failed(say("too_slow", url=self.url, seconds=seconds), UNREACHABLE) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Failed(say("unreachable", url=self.url, reason=error), UNREACHABLE) from None
 

@@ -1,6 +1,7 @@
 """Our own dialect: deployments, keys, projects, aliases, usage, audit, health and metrics, as plain JSON."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from starlette.responses import Response
 
@@ -56,21 +57,28 @@ STATUSES: dict[type[YunmoError], int] = {
 }
 
 
+class RouteGroup(Protocol):
+    """Routes that belong together."""
+
+    def routes(self) -> list[Route]: ...
+
+
 class AdminDialect:
     """Yunmo's own HTTP."""
 
     name = "yunmo"
 
-    def __init__(self, cloud: Cloud, metrics: Metrics) -> None:
+    def __init__(self, cloud: Cloud, metrics: Metrics, applications: Sequence[RouteGroup] = ()) -> None:
         self._cloud = cloud
         self._metrics = metrics
-        self._groups = (
+        self._groups: tuple[RouteGroup, ...] = (
             DeploymentRoutes(cloud),
             PromotionRoutes(cloud),
             JobRoutes(cloud),
             TrainingRoutes(cloud),
             EvaluationRoutes(cloud),
             TenancyRoutes(cloud),
+            *applications,
         )
 
     def routes(self) -> Sequence[Route]:
