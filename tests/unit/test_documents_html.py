@@ -1,11 +1,11 @@
 import time
 
 import pytest
-from document_trips import document, itself, pseudo, texts, written
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lxml import etree, html
 
+from document_trips import document, itself, pseudo, texts, written
 from yunmo.apps.translate.documents.html import HtmlFormat
 from yunmo.apps.translate.segments import Tag, segment
 from yunmo.core.errors import InvalidRequest
