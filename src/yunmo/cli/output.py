@@ -50,12 +50,12 @@ class Output:
 
     @contextmanager
     def progress(self, title: str) -> Iterator[Callable[[str, float], None]]:
-        """Gives a function to call with what is happening and the share done, from 0 to 1."""
-        if self.as_json:
-            yield _say_nothing
-        elif sys.stderr.isatty():
+        """Gives a function to call with what is happening and the share done, from 0 to 1. Who sits at a terminal sees it beside JSON, too."""
+        if sys.stderr.isatty():
             with _moving_line(title) as tell:
                 yield tell
+        elif self.as_json:
+            yield _say_nothing
         else:
             yield _plain_lines(title)
 
