@@ -1,0 +1,138 @@
+"""Parts of Office Open XML: which of them people read, in which order, and where in them texts stand."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from yunmo.apps.translate.documents.office.document import Place, Units
+from yunmo.apps.translate.documents.office.drawing import read_drawing_paragraph
+from yunmo.apps.translate.documents.office.namespaces import local_name
+from yunmo.apps.translate.documents.office.package import Package
+from yunmo.apps.translate.documents.office.spans import Element, Source
+from yunmo.apps.translate.documents.office.texts import attribute_text, element_text
+from yunmo.apps.translate.documents.office.wordprocessing import read_word_paragraph
+
+_READ = {
+    "wordprocessingml.header+xml": "header",
+    "wordprocessingml.footer+xml": "footer",
+    "wordprocessingml.footnotes+xml": "footnote",
+    "wordprocessingml.endnotes+xml": "endnote",
+    "wordprocessingml.comments+xml": "comment",
+    "drawingml.chart+xml": "chart",
+    "drawingml.chartshapes+xml": "chart",
+    "ms-office.chartex+xml": "chart",
+    "drawingml.diagramdata+xml": "diagram",
+    "ms-office.drawingml.diagramdrawing+xml": "diagram",
+    "presentationml.notesslide+xml": "notes",
+    "presentationml.comments+xml": "comment",
+    "ms-powerpoint.comments+xml": "comment",
+    "spreadsheetml.comments+xml": "comment",
+    "ms-excel.threadedcomments+xml": "comment",
+    "officedocument.drawing+xml": "drawing",
+}
+"""By the end of a part's type: what to call its texts, in reading order."""
+_DESCRIPTIONS = {
+    "docPr": ("descr", "title"),
+    "cNvPr": ("descr", "title"),
+    "tblCaption": ("val",),
+    "tblDescription": ("val",),
+    "hyperlink": ("tooltip",),
+}
+_DRAWN = {"v:shape": ("alt", "title"), "v:rect": ("alt", "title"), "v:textpath": ("string",)}
+_PLAIN = {"p:text", "threaded:text", "dc:title"}
+_CACHES = {"c:strCache", "c:strLit", "c:lvl"}
+_SHARED = "text without formats"
+
+
+def readable_parts(package: Package, part: str, seen: set[str], note: str) -> Iterator[tuple[str, str]]:
+    """A part and those that hang on it and are read, each once, with what to call their texts."""
+    if part in seen:
+        return
+    seen.add(part)
+    yield part, note
+    linked = {link.part: kind for link in package.links(part) if (kind := _kind(package, link.part))}
+    order = list(dict.fromkeys(_READ.values()))
+    for other, kind in sorted(linked.items(), key=lambda each: (order.index(each[1]), _natural(each[0]))):
+        yield from readable_parts(package, other, seen, f"{note}, {kind}" if note else kind)
+
+
+def title_part(package: Package) -> str | None:
+    """The part with the document's title."""
+    return next((name for name in package.names.values() if package.content_type(name).endswith("package.core-properties+xml")), None)
+
+
+@dataclass(frozen=True, slots=True)
+class PartReader:
+    """Reads the texts of parts into units. `with_placeholders` is false for masters and layouts, whose placeholders show in no slide."""
+
+    units: Units = field(default_factory=Units)
+
+    def read(self, source: Source, note: str, *, with_placeholders: bool = True) -> None:
+        for element in source.root.descendants():
+            if not with_placeholders and _is_in_placeholder(element):
+                continue
+            place = _place(source, element)
+            if place is not None:
+                self.units.add(place, _note(element, note), _scope(source, element, note))
+            for name in _described(element):
+                text = attribute_text(source, element, name)
+                if text is not None:
+                    self.units.add(text, f"{note}, description" if note else "description", _SHARED)
+
+
+def _place(source: Source, element: Element) -> Place | None:
+    if element.name == "w:p":
+        return read_word_paragraph(source, element)
+    if element.name == "a:p":
+        return read_drawing_paragraph(source, element)
+    if element.name in _PLAIN or _is_chart_text(element):
+        return element_text(source, element)
+    return None
+
+
+def _is_chart_text(element: Element) -> bool:
+    parent = element.parent
+    above = parent.parent if parent else None
+    if parent is None or above is None:
+        return False
+    if element.name == "c:v":
+        return parent.name == "c:tx" or (parent.name == "c:pt" and above.name in _CACHES)
+    return (element.name == "cx:pt" and above.name == "cx:strDim") or (element.name == "cx:v" and parent.name == "cx:txData")
+
+
+def _described(element: Element) -> tuple[str, ...]:
+    names = _DRAWN.get(element.name) or _DESCRIPTIONS.get(local_name(element.name), ())
+    return tuple(name for name in names if any(local_name(key) == name for key in element.attributes))
+
+
+def _scope(source: Source, element: Element, note: str) -> object:
+    """Equal texts are one in both branches of alternative content, in a diagram and its drawing, and where they have no formats."""
+    if element.name not in {"w:p", "a:p"}:
+        return _SHARED
+    if note.endswith("diagram"):
+        return note
+    alternative = [above.span.start for above in element.ancestors() if above.name == "mc:AlternateContent"]
+    return (source.name, alternative[-1]) if alternative else None
+
+
+def _note(element: Element, note: str) -> str:
+    around = {above.name for above in element.ancestors()}
+    inside = "text box" if "w:txbxContent" in around else "table" if around & {"w:tbl", "a:tbl"} else ""
+    return ", ".join(word for word in (note, inside) if word)
+
+
+def _is_in_placeholder(element: Element) -> bool:
+    shape = next((each for each in (element, *element.ancestors()) if each.name == "p:sp"), None)
+    properties = shape.child("p:nvSpPr") if shape else None
+    placing = properties.child("p:nvPr") if properties else None
+    return placing is not None and placing.child("p:ph") is not None
+
+
+def _kind(package: Package, part: str) -> str:
+    content_type = package.content_type(part)
+    return next((kind for ending, kind in _READ.items() if content_type.endswith(ending)), "")
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Names in the order of their numbers: header2 before header10."""
+    return [(int(word), "") if word.isdigit() else (0, word) for word in re.split(r"(\d+)", name)]

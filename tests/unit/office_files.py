@@ -1,0 +1,191 @@
+"""Office documents made by the libraries that people make them with, and by hand where those cannot; and what translations of them are tried with."""
+
+import io
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import docx
+import pytest
+from docx.opc.constants import RELATIONSHIP_TYPE
+from docx.opc.packuri import PackURI
+from docx.opc.part import Part
+from docx.oxml import parse_xml
+from PIL import Image, ImageChops
+
+from yunmo.apps.translate.documents.format import Document
+from yunmo.apps.translate.segments import Segment, segment
+
+W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+A = "http://schemas.openxmlformats.org/drawingml/2006/main"
+NAMESPACES = (
+    f'xmlns:w="{W}" xmlns:a="{A}" xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships" '
+    'xmlns:wp="http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing" '
+    'xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006" xmlns:v="urn:schemas-microsoft-com:vml" '
+    'xmlns:wps="http://schemas.microsoft.com/office/word/2010/wordprocessingShape" xmlns:c="http://schemas.openxmlformats.org/drawingml/2006/chart" '
+    'xmlns:dgm="http://schemas.openxmlformats.org/drawingml/2006/diagram"'
+)
+soffice = pytest.mark.skipif(shutil.which("soffice") is None, reason="LibreOffice (soffice) is not installed")
+
+
+def pseudo(source: Segment) -> Segment:
+    """A translation that can be told: each text in capitals between brackets, tags in their places."""
+    return segment(f"[{part.upper()}]" if isinstance(part, str) else part for part in source.parts)
+
+
+def translated(document: Document, path: Path, target: str = "de", change: Callable[[Segment], Segment] = pseudo) -> Path:
+    document.write({unit.key: change(unit.segment) for unit in document.units}, target, path)
+    return path
+
+
+def parts(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def with_parts(path: Path, changed: Mapping[str, bytes | None]) -> Path:
+    """The file with these parts exchanged, added, or taken away."""
+    kept = {**parts(path), **changed}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in kept.items():
+            if data is not None:
+                archive.writestr(name, data)
+    return path
+
+
+def skeleton(xml: bytes, texts: set[str]) -> list[object]:
+    """What an XML part is beside its texts: elements and attributes in their order, with the texts of all elements but those named."""
+    return [
+        (element.tag, sorted(element.attrib.items()), None if element.tag in texts else element.text)
+        for element in ET.fromstring(xml).iter()
+    ]
+
+
+def pictures(path: Path, folder: Path) -> list[Image.Image]:
+    """The pages of a document as LibreOffice draws them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    profile = f"-env:UserInstallation=file://{folder}/profile"
+    command = ["soffice", profile, "--headless", "--convert-to", "pdf", "--outdir", str(folder), str(path)]
+    subprocess.run(command, check=True, capture_output=True, timeout=200)
+    import pypdfium2
+
+    with pypdfium2.PdfDocument(folder / f"{path.stem}.pdf") as pdf:
+        return [page.render(scale=1).to_pil().convert("RGB") for page in pdf]
+
+
+def are_same(ones: list[Image.Image], others: list[Image.Image]) -> bool:
+    return len(ones) == len(others) and all(
+        one.size == other.size and ImageChops.difference(one, other).getbbox() is None for one, other in zip(ones, others, strict=True)
+    )
+
+
+def picture() -> io.BytesIO:
+    stream = io.BytesIO()
+    Image.new("RGB", (40, 20), (200, 30, 30)).save(stream, "PNG")
+    stream.seek(0)
+    return stream
+
+
+def paragraph(inner: str) -> str:
+    return f"<w:p {NAMESPACES}>{inner}</w:p>"
+
+
+def run(text: str, properties: str = "") -> str:
+    return f'<w:r>{f"<w:rPr>{properties}</w:rPr>" if properties else ""}<w:t xml:space="preserve">{text}</w:t></w:r>'
+
+
+TEXT_BOX = """<w:r><mc:AlternateContent><mc:Choice Requires="wps"><w:drawing><wp:inline distT="0" distB="0" distL="0" distR="0">
+<wp:extent cx="2000000" cy="500000"/><wp:docPr id="77" name="Text Box 1" descr="A box with a motto"/><a:graphic>
+<a:graphicData uri="http://schemas.microsoft.com/office/word/2010/wordprocessingShape"><wps:wsp><wps:cNvSpPr txBox="1"/>
+<wps:spPr><a:xfrm><a:off x="0" y="0"/><a:ext cx="2000000" cy="500000"/></a:xfrm><a:prstGeom prst="rect"><a:avLst/></a:prstGeom></wps:spPr>
+<wps:txbx><w:txbxContent><w:p><w:r><w:rPr><w:b/></w:rPr><w:t>Motto of the house</w:t></w:r></w:p></w:txbxContent></wps:txbx><wps:bodyPr/></wps:wsp>
+</a:graphicData></a:graphic></wp:inline></w:drawing></mc:Choice><mc:Fallback><w:pict><v:rect style="width:150pt;height:40pt"><v:textbox><w:txbxContent>
+<w:p><w:r><w:rPr><w:b/></w:rPr><w:t>Motto of the house</w:t></w:r></w:p></w:txbxContent></v:textbox></v:rect></w:pict></mc:Fallback></mc:AlternateContent></w:r>"""
+
+FIELD = """<w:r><w:fldChar w:fldCharType="begin"/></w:r><w:r><w:instrText xml:space="preserve"> {code} </w:instrText></w:r>
+<w:r><w:fldChar w:fldCharType="separate"/></w:r>{result}<w:r><w:fldChar w:fldCharType="end"/></w:r>"""
+
+CHANGED = '<w:ins w:id="90" w:author="A" w:date="2026-01-01T00:00:00Z">{inserted}</w:ins><w:del w:id="91" w:author="A" w:date="2026-01-01T00:00:00Z"><w:r><w:delText>{deleted}</w:delText></w:r></w:del>'
+
+FOOTNOTES = f"""<?xml version="1.0" encoding="UTF-8" standalone="yes"?>
+<w:footnotes {NAMESPACES}><w:footnote w:type="separator" w:id="-1"><w:p><w:r><w:separator/></w:r></w:p></w:footnote>
+<w:footnote w:type="continuationSeparator" w:id="0"><w:p><w:r><w:continuationSeparator/></w:r></w:p></w:footnote>
+<w:footnote w:id="1"><w:p><w:r><w:rPr><w:vertAlign w:val="superscript"/></w:rPr><w:footnoteRef/></w:r><w:r><w:t xml:space="preserve"> See the annual report.</w:t></w:r></w:p></w:footnote></w:footnotes>"""
+
+CHART = f"""<?xml version="1.0" encoding="UTF-8" standalone="yes"?>
+<c:chartSpace {NAMESPACES}><c:chart><c:title><c:tx><c:rich><a:bodyPr/><a:p><a:r><a:rPr lang="en-US" b="1"/><a:t>Sales by region</a:t></a:r></a:p></c:rich></c:tx></c:title>
+<c:plotArea><c:barChart><c:barDir val="col"/><c:ser><c:idx val="0"/><c:order val="0"/><c:tx><c:strRef><c:f>Sheet1!$B$1</c:f><c:strCache><c:ptCount val="1"/><c:pt idx="0"><c:v>Revenue</c:v></c:pt></c:strCache></c:strRef></c:tx>
+<c:cat><c:strRef><c:f>Sheet1!$A$2:$A$3</c:f><c:strCache><c:ptCount val="2"/><c:pt idx="0"><c:v>North</c:v></c:pt><c:pt idx="1"><c:v>South</c:v></c:pt></c:strCache></c:strRef></c:cat>
+<c:val><c:numRef><c:f>Sheet1!$B$2:$B$3</c:f><c:numCache><c:formatCode>General</c:formatCode><c:ptCount val="2"/><c:pt idx="0"><c:v>3</c:v></c:pt><c:pt idx="1"><c:v>4</c:v></c:pt></c:numCache></c:numRef></c:val>
+</c:ser><c:axId val="1"/><c:axId val="2"/></c:barChart><c:catAx><c:axId val="1"/><c:scaling/><c:delete val="0"/><c:axPos val="b"/><c:crossAx val="2"/></c:catAx>
+<c:valAx><c:axId val="2"/><c:scaling/><c:delete val="0"/><c:axPos val="l"/><c:crossAx val="1"/></c:valAx></c:plotArea></c:chart></c:chartSpace>"""
+
+DIAGRAM = f"""<?xml version="1.0" encoding="UTF-8" standalone="yes"?>
+<dgm:dataModel {NAMESPACES}><dgm:ptLst><dgm:pt modelId="1" type="doc"/><dgm:pt modelId="2"><dgm:t><a:bodyPr/><a:lstStyle/><a:p><a:r><a:rPr lang="en-US"/><a:t>Plan the work</a:t></a:r></a:p></dgm:t></dgm:pt></dgm:ptLst></dgm:dataModel>"""
+
+DIAGRAM_DRAWING = f"""<?xml version="1.0" encoding="UTF-8" standalone="yes"?>
+<dsp:drawing xmlns:dsp="http://schemas.microsoft.com/office/drawing/2008/diagram" {NAMESPACES}><dsp:spTree><dsp:sp modelId="2"><dsp:txBody><a:bodyPr/><a:p><a:r><a:rPr lang="en-US"/><a:t>Plan the work</a:t></a:r></a:p></dsp:txBody></dsp:sp></dsp:spTree></dsp:drawing>"""
+
+_OFFICE = "application/vnd.openxmlformats-officedocument."
+HANDMADE = (
+    ("/word/footnotes.xml", _OFFICE + "wordprocessingml.footnotes+xml", RELATIONSHIP_TYPE.FOOTNOTES, FOOTNOTES),
+    ("/word/charts/chart1.xml", _OFFICE + "drawingml.chart+xml", RELATIONSHIP_TYPE.CHART, CHART),
+    ("/word/diagrams/data1.xml", _OFFICE + "drawingml.diagramData+xml", RELATIONSHIP_TYPE.DIAGRAM_DATA, DIAGRAM),
+    (
+        "/word/diagrams/drawing1.xml",
+        "application/vnd.ms-office.drawingml.diagramDrawing+xml",
+        "http://schemas.microsoft.com/office/2007/relationships/diagramDrawing",
+        DIAGRAM_DRAWING,
+    ),
+)
+
+
+def word_document(path: Path, *paragraphs: str) -> Path:
+    """A document of just these paragraphs."""
+    document = docx.Document()
+    body = document.element.body
+    for each in paragraphs:
+        body.insert(len(body) - 1, parse_xml(each))
+    document.save(str(path))
+    return path
+
+
+def rich_word_document(path: Path) -> Path:
+    """A document with some of everything that Word documents hold."""
+    document = docx.Document()
+    document.core_properties.title = "Annual review"
+    document.add_heading("The year in short", level=1)
+    mixed = document.add_paragraph("Our ")
+    mixed.add_run("best").bold = True
+    mixed.add_run(" year, with ")
+    mixed.add_run("new").italic = True
+    mixed.add_run(" customers & <friends>.").add_break()
+    commented = mixed.add_run("Second line.")
+    document.add_comment([commented], text="Is that so?", author="Reader", initials="R")
+    table = document.add_table(rows=2, cols=2)
+    for cell, text in zip([cell for row in table.rows for cell in row.cells], ["Region", "Sales", "North", "1,234.50"], strict=True):
+        cell.text = text
+    document.add_picture(picture())
+    link = document.part.relate_to("https://example.com/", RELATIONSHIP_TYPE.HYPERLINK, is_external=True)
+    body = document.element.body
+    for inner in (
+        run("Read ")
+        + f'<w:hyperlink r:id="{link}" w:tooltip="Opens the site">{run("our ", "<w:u/>")}{run("site", "<w:b/><w:u/>")}</w:hyperlink>'
+        + run(" today."),
+        run("A note") + '<w:r><w:footnoteReference w:id="1"/></w:r>' + run(" in the text."),
+        TEXT_BOX,
+        run("Page ") + FIELD.format(code="PAGE", result=run("1")) + run(" of the report."),
+        run("Go ") + FIELD.format(code='HYPERLINK "https://example.org/"', result=run("elsewhere")) + run("."),
+        run("It was ") + CHANGED.format(inserted=run("good"), deleted="bad") + run(" weather."),
+    ):
+        body.insert(len(body) - 1, parse_xml(paragraph(inner)))
+    section = document.sections[0]
+    section.header.paragraphs[0].text = "Confidential report"
+    section.footer.paragraphs[0].text = "Yours faithfully"
+    for name, content_type, relationship, xml in HANDMADE:
+        document.part.relate_to(Part(PackURI(name), content_type, xml.encode(), document.part.package), relationship)
+    document.save(str(path))
+    return path
