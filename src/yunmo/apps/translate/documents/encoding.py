@@ -18,6 +18,14 @@ _MARKS = (  # UTF-32's begins with UTF-16's, so it comes first
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _USUAL = ("gb18030", "big5", "shift_jis", "euc_kr", "cp1252")
+_REGIONAL = ("cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256")
+_COMMON = {  # the characters that a language uses most stand together in its encoding: their first bytes
+    "gb18030": range(0xB0, 0xD8),
+    "big5": range(0xA4, 0xC7),
+    "shift_jis": range(0x81, 0x98),
+    "euc_kr": range(0xB0, 0xC9),
+}
+_UNSURE = 0.1
 _CHARACTERS = re.compile(
     r"(utf|us-ascii|ascii|iso|latin|gb|big5|euc|shift|sjis|windows|cp|koi8|mac|tis|hz)"
 )  # Python has codecs of other kinds
@@ -92,18 +100,26 @@ def _encodings(data: bytes) -> Iterator[str]:
         yield name
     from charset_normalizer import from_bytes
 
-    found = from_bytes(data[:_SAMPLE_BYTES], cp_isolation=[*_USUAL, "cp1251", "cp1250", "cp1253", "cp1254", "cp1255", "cp1256"]).best()
-    if found is not None:
-        yield found.encoding
+    found = list(from_bytes(data[:_SAMPLE_BYTES], cp_isolation=[*_USUAL, *_REGIONAL]))
+    if found and found[0].encoding in _COMMON:
+        alike = [match for match in found if match.encoding in _COMMON and match.chaos <= found[0].chaos + _UNSURE]
+        yield from (match.encoding for match in sorted(alike, key=lambda match: -_common_share(str(match), match.encoding)))
+    yield from sorted((match.encoding for match in found if match.chaos <= found[0].chaos), key=lambda name: name in _REGIONAL)
     yield from _USUAL
+
+
+def _common_share(text: str, encoding: str) -> float:
+    """How many of the characters beyond ASCII and punctuation are common ones: a text in another encoding seems to be of rare characters."""
+    letters = [char for char in text[:4096] if char > "\x7f" and char.isalnum()]
+    return sum(char.encode(encoding)[0] in _COMMON[encoding] for char in letters) / max(1, len(letters))
 
 
 def _wide(sample: bytes) -> str | None:
     """UTF-16 without a mark, which shows in the zeros of its every other byte."""
     half = len(sample) // 2
-    if half < 2 or sample.count(0) < half // 5:
+    if sample.count(0) < max(1, half // 5):
         return None
     even, odd = sample[::2].count(0), sample[1::2].count(0)
-    if max(even, odd) < 10 * min(even, odd) + half // 5:
+    if max(even, odd) < 4 * min(even, odd) + half // 5:
         return None
     return "utf-16-le" if odd > even else "utf-16-be"

@@ -7,10 +7,10 @@ from pathlib import Path
 from yunmo.apps.translate.documents.direction import is_right_to_left
 from yunmo.apps.translate.documents.encoding import EncodedText, read_text
 from yunmo.apps.translate.documents.format import Document, FormatOptions, Unit
-from yunmo.apps.translate.documents.inline import collapsed, place
+from yunmo.apps.translate.documents.inline import Write, collapsed, markup_writer, place
 from yunmo.apps.translate.documents.markup import Attribute, Piece, escaped, pieces
 from yunmo.apps.translate.documents.splicing import Edit, Place, SplicedDocument, has_words, in_order, numbered
-from yunmo.apps.translate.segments import segment
+from yunmo.apps.translate.segments import Segment, segment
 
 # fmt: off
 _INLINE = frozenset({
@@ -106,13 +106,16 @@ class _Reader:
                     yield from self._finish()
         yield from self._finish()
 
+    def _writer(self, written: str) -> Write:
+        return markup_writer(written, is_xml=self._is_xml)
+
     def _next(self) -> Piece | None:
         piece, self._ahead = self._ahead, None
         return piece or next(self._pieces, None)
 
     def _finish(self) -> Iterator[Place]:
         if self._run:
-            found = place(self._text, self._run, is_xml=self._is_xml)
+            found = place(self._text, self._run, self._writer)
             self._run = []
             if found:
                 yield found
@@ -140,7 +143,7 @@ class _Reader:
     def _title(self, piece: Piece) -> Iterator[Place]:
         """The text of a `title`, in which there are no tags; other raw elements are kept."""
         text = Piece("text", piece.start, piece.end)
-        if piece.name == "title" and (found := place(self._text, [text], is_xml=self._is_xml, note="title")):
+        if piece.name == "title" and (found := place(self._text, [text], self._writer, unit=Unit("", Segment(()), "title"))):
             yield found
 
     def _attributes(self, piece: Piece, name: str) -> Iterator[Place]:

@@ -2,38 +2,53 @@
 
 import html
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from yunmo.apps.translate.documents.format import Unit
-from yunmo.apps.translate.documents.markup import Piece, escaped
+from yunmo.apps.translate.documents.markup import VOID, Piece, PieceKind, escaped
 from yunmo.apps.translate.documents.splicing import Place, has_words, in_order
-from yunmo.apps.translate.segments import Tag, TagKind, segment
+from yunmo.apps.translate.segments import Segment, Tag, TagKind, segment
 
 _WHITE = " \t\r\n\f"
+_TAG_OR_BREAK = re.compile(r"\r\n|\r|\n|<(/?)([A-Za-z][\w:-]*)(?:\s[^<>]*|/)?>")
+_NO_UNIT = Unit("", Segment(()))
 _WHITES = re.compile(rf"[{_WHITE}]+")
-_BREAK_IN_CJK = re.compile(
-    rf"(?<=([\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]))[{_WHITE}]*[\r\n][{_WHITE}]*(?=[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef])"
-)
+_EAST_ASIAN = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]")  # without Hangul, whose words have spaces between them
+
+Write = Callable[[Segment, Callable[[Tag], str]], str]
 
 
 def collapsed(text: str) -> str:
     """Each run of white space as one space; none where a line breaks between two East Asian characters, whose words know no spaces."""
-    return _WHITES.sub(" ", _BREAK_IN_CJK.sub(_joined, text))
+    return _WHITES.sub(_space, text)
 
 
-def place(text: str, run: Sequence[Piece], *, is_xml: bool = False, note: str = "") -> Place | None:
-    """The unit that a run of text and inline tags is, without the space, the pictures and the pairs of tags around it; None where it has no words."""
-    kinds = _pairs(run)
+def markup_writer(written: str, *, is_xml: bool) -> Write:
+    """Writes a translation as HTML or XML, with the entity for spaces that do not break where the source has written it so."""
+    keeps_nbsp = "&nbsp;" in written
+    return in_order(lambda text: escaped(text, is_xml=is_xml, keeps_nbsp=keeps_nbsp))
+
+
+def place(
+    text: str, run: Sequence[Piece], writer: Callable[[str], Write], *, read: Callable[[str], str] = html.unescape, unit: Unit = _NO_UNIT
+) -> Place | None:
+    """The unit that a run of text and inline tags is, without the space, the pictures and the pairs of tags around it; None where it has no words.
+
+    `read` makes characters of the source's text; `writer` is told the source of the whole unit, and gives what writes its translation.
+    """
+    kinds = paired(run)
     low, high = _bounds(text, run, kinds)
     parts: list[str | Tag] = []
+    ids: dict[int, int] = {}
     spans: dict[tuple[int, TagKind], tuple[int, int]] = {}
     start, end = (run[low].start, run[high - 1].end) if low < high else (0, 0)
     for index in range(low, high):
         piece = run[index]
         written = text[piece.start : piece.end]
         if piece.kind != "text":
-            tag_id, kind = kinds[index]
+            number, kind = kinds[index]
+            tag_id = ids.setdefault(number, len(ids) + 1)
             parts.append(Tag(tag_id, kind, written))
             spans[tag_id, kind] = (piece.start, piece.end)
             continue
@@ -43,24 +58,39 @@ def place(text: str, run: Sequence[Piece], *, is_xml: bool = False, note: str = 
         if index == high - 1:
             end -= len(written) - len(written.rstrip(_WHITE))
             written = written.rstrip(_WHITE)
-        parts.append(html.unescape(collapsed(written)))
+        parts.append(read(collapsed(written)))
     made = segment(parts)
     if not has_words(made.text):
         return None
-    return Place(Unit("", made, note), start, end, in_order(_escape(text[start:end], is_xml=is_xml)), spans)
+    return Place(replace(unit, segment=made), start, end, writer(text[start:end]), spans)
 
 
-def _joined(found: re.Match[str]) -> str:
-    """Hangul has spaces between words, so a break behind it is one."""
-    return " " if "HANGUL" in unicodedata.name(found[1], "") else ""
+def tagged(value: str, escape: Callable[[str], str] = str) -> Segment:
+    """A string of a file that has no markup of its own: its line breaks, and what looks like HTML in it, are tags, written as `escape` writes them."""
+    run, at = [], 0
+    for found in _TAG_OR_BREAK.finditer(value):
+        if found.start() > at:
+            run.append(Piece("text", at, found.start()))
+        kind: PieceKind = (
+            "alone" if not found[2] or found[0].endswith("/>") or found[2].lower() in VOID else "close" if found[1] else "open"
+        )
+        run.append(Piece(kind, found.start(), found.end(), (found[2] or "").lower()))
+        at = found.end()
+    run.append(Piece("text", at, len(value)))
+    kinds = paired(run)
+    pieces = ((index, value[piece.start : piece.end]) for index, piece in enumerate(run))
+    return segment(Tag(*kinds[index], escape(text)) if index in kinds else text for index, text in pieces)
 
 
-def _escape(written: str, *, is_xml: bool) -> Callable[[str], str]:
-    keeps_nbsp = "&nbsp;" in written
-    return lambda text: escaped(text, is_xml=is_xml, keeps_nbsp=keeps_nbsp)
+def _space(found: re.Match[str]) -> str:
+    whole, first, last = found.string, found.start(), found.end()
+    is_break = "\n" in found[0] or "\r" in found[0]
+    if is_break and first > 0 and last < len(whole) and _EAST_ASIAN.match(whole[first - 1]) and _EAST_ASIAN.match(whole[last]):
+        return ""
+    return " "
 
 
-def _pairs(run: Sequence[Piece]) -> dict[int, tuple[int, TagKind]]:
+def paired(run: Sequence[Piece]) -> dict[int, tuple[int, TagKind]]:
     """Each tag's id and kind, by its index in the run; a tag without its other half stands alone."""
     kinds: dict[int, tuple[int, TagKind]] = {}
     opened: list[int] = []
