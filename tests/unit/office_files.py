@@ -9,12 +9,17 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import docx
+import pptx
 import pytest
 from docx.opc.constants import RELATIONSHIP_TYPE
 from docx.opc.packuri import PackURI
 from docx.opc.part import Part
 from docx.oxml import parse_xml
 from PIL import Image, ImageChops
+from pptx.chart.data import CategoryChartData
+from pptx.enum.chart import XL_CHART_TYPE
+from pptx.oxml import parse_xml as parse_slide_xml
+from pptx.util import Inches
 
 from yunmo.apps.translate.documents.format import Document
 from yunmo.apps.translate.segments import Segment, segment
@@ -188,4 +193,57 @@ def rich_word_document(path: Path) -> Path:
     for name, content_type, relationship, xml in HANDMADE:
         document.part.relate_to(Part(PackURI(name), content_type, xml.encode(), document.part.package), relationship)
     document.save(str(path))
+    return path
+
+
+def shape(text_body: str, number: int = 90) -> str:
+    """A text box of a slide."""
+    return (
+        f'<p:sp xmlns:p="http://schemas.openxmlformats.org/presentationml/2006/main" {NAMESPACES}><p:nvSpPr><p:cNvPr id="{number}" name="Box"/>'
+        '<p:cNvSpPr txBox="1"/><p:nvPr/></p:nvSpPr><p:spPr><a:xfrm><a:off x="500000" y="5600000"/><a:ext cx="4000000" cy="900000"/></a:xfrm>'
+        f'<a:prstGeom prst="rect"><a:avLst/></a:prstGeom></p:spPr><p:txBody><a:bodyPr/><a:lstStyle/>{text_body}</p:txBody></p:sp>'
+    )
+
+
+def slide_of(path: Path, *paragraphs: str) -> Path:
+    """A presentation of one slide with a text box of these paragraphs."""
+    presentation = pptx.Presentation()
+    slide = presentation.slides.add_slide(presentation.slide_layouts[6])
+    slide.shapes._spTree.append(parse_slide_xml(shape("".join(paragraphs))))
+    presentation.save(str(path))
+    return path
+
+
+def rich_presentation(path: Path) -> Path:
+    """A presentation with some of everything that presentations hold; its slides are in another order than their parts."""
+    presentation = pptx.Presentation()
+    presentation.core_properties.title = "Quarterly talk"
+    second = presentation.slides.add_slide(presentation.slide_layouts[5])
+    first = presentation.slides.add_slide(presentation.slide_layouts[1])
+    listed = presentation.slides._sldIdLst
+    listed.insert(0, listed[1])
+    first.shapes.title.text = "Welcome all"
+    frame = first.placeholders[1].text_frame
+    frame.text = "First point"
+    point = frame.add_paragraph()
+    for text, is_bold in (("A ", False), ("strong", True), (" second point", False)):
+        run = point.add_run()
+        run.text, run.font.bold = text, is_bold or None
+    point.runs[0].hyperlink.address = "https://example.com/"
+    first.notes_slide.notes_text_frame.text = "Smile at the audience"
+    picture_shape = first.shapes.add_picture(picture(), Inches(7), Inches(6))
+    picture_shape._element.nvPicPr.cNvPr.set("descr", "A red bar")
+    second.shapes.title.text = "Numbers"
+    table = second.shapes.add_table(2, 2, Inches(1), Inches(1.6), Inches(3), Inches(1)).table
+    for (row, column), text in {(0, 0): "City", (0, 1): "Guests", (1, 0): "Rome", (1, 1): "12"}.items():
+        table.cell(row, column).text = text
+    data = CategoryChartData()
+    data.categories = ["North", "South"]
+    data.add_series("Revenue", (3, 4))
+    second.shapes.add_chart(XL_CHART_TYPE.COLUMN_CLUSTERED, Inches(5), Inches(1.6), Inches(4), Inches(3), data)
+    page = '<a:fld id="{B6F15528-21DE-4FAA-801E-634DDDAF4B2B}" type="slidenum"><a:rPr lang="en-US"/><a:t>2</a:t></a:fld>'
+    body = f'<a:p><a:r><a:rPr lang="en-US"/><a:t>Slide </a:t></a:r>{page}<a:br/><a:r><a:rPr lang="en-US"/><a:t>of many</a:t></a:r><a:endParaRPr lang="en-US"/></a:p>'
+    second.shapes._spTree.append(parse_slide_xml(shape(body)))
+    presentation.slide_master.shapes._spTree.append(parse_slide_xml(shape("<a:p><a:r><a:t>For internal use</a:t></a:r></a:p>")))
+    presentation.save(str(path))
     return path

@@ -1,3 +1,5 @@
+import time
+
 import docx
 import pytest
 from office_files import (
@@ -209,6 +211,22 @@ def test_strict_documents_with_other_prefixes_are_read_and_written_in_their_own_
     with_parts(source, {"word/document.xml": strict.encode()})
     after = document_xml(translated(read(source), tmp_path / "b.docx"))
     assert after == strict.replace("<d:t>Hello", '<d:rPr><d:lang d:val="de-DE"/></d:rPr><d:t>[HELLO]')
+
+
+def test_a_link_s_field_that_reaches_out_of_another_holder_is_left_as_marks(tmp_path):
+    begin, rest = FIELD.format(code='HYPERLINK "x"', result=run("there")).split("</w:r>", 1)
+    inner = run("Go ") + f"<w:smartTag>{begin}</w:r></w:smartTag>" + rest
+    assert [shown(unit.segment) for unit in read(word_document(tmp_path / "a.docx", paragraph(inner))).units] == ["Go <1/>there"]
+
+
+def test_a_paragraph_of_thousands_of_fragments_is_read_in_seconds(tmp_path):
+    mark = '<w:bookmarkStart w:id="{0}" w:name="n{0}"/>'
+    inner = "".join(run("a") + mark.format(number) + '<w:r><w:fldChar w:fldCharType="begin"/></w:r>' for number in range(8_000))
+    body = paragraph(f"<w:body><w:p>{inner}{run('b') * 12_000}</w:p></w:body>")
+    source = with_parts(word_document(tmp_path / "a.docx"), {"word/document.xml": body.encode()})
+    started = time.process_time()
+    assert len(read(source).units) == 1
+    assert time.process_time() - started < 10
 
 
 def test_unknown_units_and_foreign_tags_are_refused(tmp_path):

@@ -1,11 +1,12 @@
 import pytest
-from office_files import are_same, pictures, rich_word_document, soffice, translated
+from office_files import are_same, pictures, rich_presentation, rich_word_document, soffice, translated
 
 from yunmo.apps.translate.documents.docx import Docx
 from yunmo.apps.translate.documents.format import FormatOptions
+from yunmo.apps.translate.documents.pptx import Pptx
 from yunmo.apps.translate.segments import segment
 
-FORMATS = [(Docx, "docx", rich_word_document)]
+FORMATS = [(Docx, "docx", rich_word_document), (Pptx, "pptx", rich_presentation)]
 
 
 def renewed(source):

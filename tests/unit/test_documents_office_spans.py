@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from yunmo.apps.translate.documents.office import spans
 from yunmo.apps.translate.documents.office.spans import DEPTH_LIMIT, Source, Span, Splice, attribute_span, escaped, with_attribute
 from yunmo.core.errors import InvalidRequest
 
@@ -64,6 +65,13 @@ def test_utf_16_is_read_and_written_as_utf_8():
 def test_xml_that_would_do_harm_is_refused(data, said):
     with pytest.raises(InvalidRequest, match=said):
         Source(data, "part")
+
+
+def test_more_elements_than_the_limit_are_refused(monkeypatch):
+    monkeypatch.setattr(spans, "ELEMENT_LIMIT", 3)
+    assert Source(b"<a><b/><b/></a>", "part").root.name == "a"
+    with pytest.raises(InvalidRequest, match="more than 3 elements: split"):
+        Source(b"<a><b/><b/><b/></a>", "part")
 
 
 def test_attributes_are_found_whatever_stands_in_others():

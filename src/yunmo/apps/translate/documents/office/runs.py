@@ -8,6 +8,7 @@ of the segment.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 from yunmo.apps.translate.documents.office.spans import Piece
 from yunmo.apps.translate.segments import Segment, Tag, TagKind, segment
@@ -197,18 +198,19 @@ class _Segments:
 def _joined(items: Sequence[Item]) -> list[Item]:
     """Runs of one format side by side as one, marks side by side as one, empty runs gone."""
     joined: list[Item] = []
-    for item in items:
-        last = joined[-1] if joined else None
-        if isinstance(item, Run):
-            if isinstance(last, Run) and last.format == item.format:
-                joined[-1] = Run(last.text + item.text, item.format)
-            elif item.text:
-                joined.append(item)
-        elif item.kind == "alone" and isinstance(last, Mark) and last.kind == "alone":
-            joined[-1] = _together([last, item])
+    for kind, group in groupby((item for item in items if not isinstance(item, Run) or item.text), _kind):
+        same = list(group)
+        if isinstance(kind, int):
+            joined.append(Run("".join(item.text for item in same if isinstance(item, Run)), kind))
+        elif kind == "alone":
+            joined.append(_together([item for item in same if isinstance(item, Mark)]))
         else:
-            joined.append(item)
+            joined += same
     return joined
+
+
+def _kind(item: Item) -> int | TagKind:
+    return item.format if isinstance(item, Run) else item.kind
 
 
 def _bridged(items: Sequence[Item]) -> list[Item]:

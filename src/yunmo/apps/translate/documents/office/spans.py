@@ -15,6 +15,8 @@ from yunmo.apps.translate.documents.office.namespaces import short_name
 from yunmo.core.errors import InvalidRequest
 
 DEPTH_LIMIT = 200
+ELEMENT_LIMIT = 3_000_000
+"""Of one part; an element takes some 400 bytes of memory."""
 
 _START_TAG = re.compile(rb"<(?:[^>\"']|\"[^\"]*\"|'[^']*')*>")
 _ATTRIBUTE = re.compile(rb"\s([^\s=<>/\"']+)\s*=\s*(\"[^\"]*\"|'[^']*')")
@@ -84,7 +86,7 @@ class Source:
     """An XML document that was read; `name` is what its errors call it.
 
     Raises InvalidRequest where it is not well-formed, has a document type (no office format allows one, and entities come with it), or is nested
-    deeper than `DEPTH_LIMIT`.
+    deeper than `DEPTH_LIMIT` or has more than `ELEMENT_LIMIT` elements.
     """
 
     def __init__(self, data: bytes, name: str) -> None:
@@ -161,6 +163,7 @@ class _Parser:
         self._data, self._name = data, name
         self._open: list[Element] = []
         self._root: Element | None = None
+        self._count = 0
         self._expat = expat.ParserCreate("utf-8", " ")
         self._expat.StartElementHandler = self._start
         self._expat.EndElementHandler = self._end
@@ -184,6 +187,9 @@ class _Parser:
             raise InvalidRequest(
                 f"{self._name} is nested deeper than {DEPTH_LIMIT} elements: open the document in its own program and save it again."
             )
+        self._count += 1
+        if self._count > ELEMENT_LIMIT:
+            raise InvalidRequest(f"{self._name} has more than {ELEMENT_LIMIT:,} elements: split the document.")
         is_empty = tag.group().endswith(b"/>")
         parent = self._open[-1] if self._open else None
         inner = Span(0, 0) if is_empty else Span(tag.end(), tag.end())

@@ -140,9 +140,9 @@ class _Reader:
 
 def _with_fields(tokens: Sequence[_Token]) -> Iterator[_Token]:
     """Each field that begins and ends here as one mark: its result is computed. Of a link, the result is text between a pair of marks."""
-    at = 0
+    at, ends = 0, _field_ends(tokens)
     while at < len(tokens):
-        end = _field_end(tokens, at) if tokens[at].role == "begin" else None
+        end = ends.get(at)
         if end is None:
             yield tokens[at]
             at += 1
@@ -150,7 +150,7 @@ def _with_fields(tokens: Sequence[_Token]) -> Iterator[_Token]:
         inside = tokens[at : end + 1]
         separate = _separate(inside)
         code = "".join(token.instruction for token in inside[: separate or len(inside)])
-        if separate and _is_link(code) and not any(_is_pair(token.item) for token in inside[: separate + 1]):
+        if separate and _is_link(code) and not any(_is_pair(token.item, "open", "close") for token in inside[: separate + 1]):
             yield _joined("open", inside[: separate + 1])
             yield from _with_fields(inside[separate + 1 : -1])
             yield _joined("close", inside[-1:])
@@ -159,19 +159,19 @@ def _with_fields(tokens: Sequence[_Token]) -> Iterator[_Token]:
         at = end + 1
 
 
-def _field_end(tokens: Sequence[_Token], begin: int) -> int | None:
-    """Where a field ends; None where it does not, or reaches into or out of a link or the like."""
-    depth = held = 0
-    for at in range(begin, len(tokens)):
-        token = tokens[at]
-        if isinstance(token.item, Mark):
-            held += {"open": 1, "close": -1, "alone": 0}[token.item.kind]
-        depth += {"begin": 1, "end": -1}.get(token.role, 0)
-        if held < 0 or (depth == 0 and held):
-            return None
-        if depth == 0:
-            return at
-    return None
+def _field_ends(tokens: Sequence[_Token]) -> dict[int, int]:
+    """Where fields end, by where they begin: those that end here, and do not reach into or out of a link or the like."""
+    ends = {}
+    opened: list[int] = []
+    for at, token in enumerate(tokens):
+        if token.role == "begin" or _is_pair(token.item, "open"):
+            opened.append(at)
+        elif token.role == "end" and opened and tokens[opened[-1]].role == "begin":
+            ends[opened.pop()] = at
+        elif _is_pair(token.item, "close"):
+            while tokens[opened.pop()].role == "begin":
+                pass
+    return ends
 
 
 def _separate(inside: Sequence[_Token]) -> int | None:
@@ -194,8 +194,8 @@ def _mark(kind: TagKind, span: Span) -> _Token:
     return _Token(Mark(kind, (span,)), (span,))
 
 
-def _is_pair(item: Item) -> bool:
-    return isinstance(item, Mark) and item.kind != "alone"
+def _is_pair(item: Item, *kinds: TagKind) -> bool:
+    return isinstance(item, Mark) and item.kind in kinds
 
 
 def _is_link(instruction: str) -> bool:
