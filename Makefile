@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CLIENTS := .clients/.installed
 
-.PHONY: help setup clients demo test check format bench peers lock reference clean
+.PHONY: help setup clients demo test check lint format bench peers lock reference clean
 
 help: ## List what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -29,14 +29,17 @@ demo: $(STAMP) ## Push a model, get an API: the whole way, on real models
 	$(BIN)/python examples/demo.py
 
 test: $(STAMP) $(CLIENTS) ## Run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 tests/unit tests/shape
+	$(BIN)/python -m pytest tests/contracts tests/dialects tests/journeys
 
-check: $(STAMP) ## Format, lint, types, imports, unit and shape tests (under a minute)
+check: lint ## What `lint` does, unit and shape tests (a minute or two)
+	$(BIN)/python -m pytest -n 2 tests/unit tests/shape
+
+lint: $(STAMP) ## Format, lint, types, imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n 2 tests/unit tests/shape
 
 format: $(STAMP) ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format .
