@@ -54,7 +54,7 @@ _PERCENT = (
     r"|%[0-9]{1,2}\$[#0+'-]{0,3}[0-9]{0,4}(?:\.[0-9]{1,4})?(?:hh|h|ll|l|L|z|j|t|q)?[diouxXeEfFgGaAcspn@]"
     r"|%\{[A-Za-z0-9_]{1,100}\}"
     r"|%[A-Z][A-Z0-9_]{1,60}%"
-    r"|(?<![0-9%０-９])%(?:[0#+'-]{0,3}(?:[0-9]{1,4}|\*)?(?:\.(?:[0-9]{1,4}|\*))?(?:hh|h|ll|l|L|z|j|t|q)?(?:[diufsxX]|[eEFgGaAcopn@](?![A-Za-z]))|L?[0-9]{1,2}(?![0-9])|%)"
+    r"|(?<![0-9%０-９])%(?:[0#+'-]{0,3}(?:[0-9]{1,4}|\*)?(?:\.(?:[0-9]{1,4}|\*))?(?:hh|h|ll|l|L|z|j|t|q)?(?:[diufsxX]|[eEFgGaAcopn@](?![a-z]))|L?[0-9]{1,2}(?![0-9])|%)"
 )
 _NAMES = r"\$[A-Z_][A-Z0-9_]{1,60}(?![a-z])|(?<![A-Za-z0-9_])__[A-Za-z0-9]+(?:_[A-Za-z0-9]+)*__(?![A-Za-z0-9_])"
 _ICU = r"(?P<message>\{\s{0,3}[A-Za-z0-9_]{1,60}\s{0,3},\s{0,3}(?:plural|select|selectordinal|choice)\s{0,3},)"
@@ -109,7 +109,7 @@ def _address_end(found: re.Match[str]) -> int:
     address = found[0]
     while address:
         opening = _CLOSING.get(address[-1])
-        if address[-1] in ".,;:!?'*_" or (opening and address.count(opening) < address.count(address[-1])):
+        if address[-1] in ".,;:!?'*_([" or (opening and address.count(opening) < address.count(address[-1])):
             address = address[:-1]
         else:
             break
