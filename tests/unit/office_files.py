@@ -9,8 +9,10 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import docx
+import openpyxl
 import pptx
 import pytest
+import xlsxwriter
 from docx.opc.constants import RELATIONSHIP_TYPE
 from docx.opc.packuri import PackURI
 from docx.opc.part import Part
@@ -247,3 +249,39 @@ def rich_presentation(path: Path) -> Path:
     presentation.slide_master.shapes._spTree.append(parse_slide_xml(shape("<a:p><a:r><a:t>For internal use</a:t></a:r></a:p>")))
     presentation.save(str(path))
     return path
+
+
+def rich_workbook(path: Path) -> Path:
+    """A workbook with some of everything that workbooks hold."""
+    workbook = xlsxwriter.Workbook(str(path))
+    workbook.set_properties({"title": "Sales book"})
+    sheet, other = workbook.add_worksheet("Sales"), workbook.add_worksheet("Notes")
+    bold = workbook.add_format({"bold": True})
+    data = [["North", 3, "Open"], ["South", 4, "Closed"], ["North", 5, "Open"]]
+    headers = [{"header": header} for header in ("Region", "Amount", "State")]
+    sheet.add_table("A1:C4", {"data": data, "columns": headers, "name": "Sales"})
+    sheet.write_rich_string("A6", "Plain and ", bold, "bold", " words")
+    sheet.write_formula("A7", '=IF(C2="Open","Still open","Done")', None, "Still open")
+    sheet.write_formula("A8", "=SUM(Sales[Amount])", None, 12)
+    sheet.write("A9", "Line one\nline two", workbook.add_format({"text_wrap": True}))
+    sheet.write("B9", 12.5)
+    sheet.write_comment("A2", "Up there")
+    sheet.set_header("&L&12Sales && more")
+    sheet.set_footer("&CPage &P of all")
+    sheet.data_validation("D2", {"validate": "list", "source": ["Red", "Green"], "input_title": "Colour", "input_message": "Choose one"})
+    sheet.write("D2", "Red")
+    sheet.insert_textbox("F20", "A remark", {"description": "A yellow box"})
+    chart = workbook.add_chart({"type": "column"})
+    chart.set_title({"name": "Sales by region"})
+    chart.add_series({"name": "=Sales!$B$1", "categories": "=Sales!$A$2:$A$4", "values": "=Sales!$B$2:$B$4"})
+    sheet.insert_chart("F2", chart)
+    other.write("A1", "North")
+    other.write("A2", "Nothing else")
+    workbook.close()
+    return path
+
+
+def rows(path: Path) -> list[list[object]]:
+    """All cells of a workbook, as openpyxl reads them."""
+    workbook = openpyxl.load_workbook(path, rich_text=True)
+    return [[cell.value for cell in row] for sheet in workbook for row in sheet.iter_rows()]

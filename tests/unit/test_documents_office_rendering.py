@@ -1,12 +1,13 @@
 import pytest
-from office_files import are_same, pictures, rich_presentation, rich_word_document, soffice, translated
+from office_files import are_same, pictures, rich_presentation, rich_word_document, rich_workbook, soffice, translated
 
 from yunmo.apps.translate.documents.docx import Docx
 from yunmo.apps.translate.documents.format import FormatOptions
 from yunmo.apps.translate.documents.pptx import Pptx
+from yunmo.apps.translate.documents.xlsx import Xlsx
 from yunmo.apps.translate.segments import segment
 
-FORMATS = [(Docx, "docx", rich_word_document), (Pptx, "pptx", rich_presentation)]
+FORMATS = [(Docx, "docx", rich_word_document), (Pptx, "pptx", rich_presentation), (Xlsx, "xlsx", rich_workbook)]
 
 
 def renewed(source):

@@ -53,23 +53,35 @@ class Units:
         if scope is not None:
             self._known[scope, place.segment] = key
 
+    def remove(self, is_none: Callable[[Unit], bool]) -> None:
+        """Let these be no units after all."""
+        self.units = [unit for unit in self.units if not is_none(unit)]
+        kept = {unit.key for unit in self.units}
+        self.places = {key: places for key, places in self.places.items() if key in kept}
+
 
 @dataclass(frozen=True, slots=True)
 class OfficeDocument:
-    """A document that was read. `notices` say what a translation of it lacks or keeps; `beside` is spliced wherever a unit is translated."""
+    """A document that was read. `notices` say what a translation of it lacks or keeps; `beside` is spliced wherever a unit is translated.
+
+    `settled` may change translations that do not go together.
+    """
 
     path: Path
     units: Sequence[Unit]
     places: Mapping[str, Sequence[Place]]
     notices: tuple[str, ...] = ()
     beside: Callable[[Mapping[str, Segment], Culture], Splices] = lambda _translations, _culture: ()
+    settled: Callable[[Mapping[str, Segment]], Mapping[str, Segment]] = lambda translations: translations
 
     def write(self, translations: Mapping[str, Segment], target: str, path: Path) -> None:
         """Write the document with these units translated. Parts without a translation are copied as they are packed, units whose translation is their source stay."""
         unknown = translations.keys() - self.places.keys()
         if unknown:
             raise InvalidRequest(f"The document has no unit {min(unknown)!r}: translate the units that it has.")
-        changed = {unit.key: translations[unit.key] for unit in self.units if translations.get(unit.key, unit.segment) != unit.segment}
+        changed = self.settled(
+            {unit.key: found for unit in self.units if (found := translations.get(unit.key, unit.segment)) != unit.segment}
+        )
         culture = culture_of(target)
         spliced: dict[str, tuple[Source, list[Splice]]] = {}
         for unit in self.units:

@@ -9,8 +9,10 @@ from yunmo.apps.translate.documents.office.drawing import read_drawing_paragraph
 from yunmo.apps.translate.documents.office.namespaces import local_name
 from yunmo.apps.translate.documents.office.package import Package
 from yunmo.apps.translate.documents.office.spans import Element, Source
+from yunmo.apps.translate.documents.office.spreadsheet import CELL_LIMIT, read_header_text, read_rich_text
 from yunmo.apps.translate.documents.office.texts import attribute_text, element_text
 from yunmo.apps.translate.documents.office.wordprocessing import read_word_paragraph
+from yunmo.apps.translate.documents.office.workbook import folded
 
 _READ = {
     "wordprocessingml.header+xml": "header",
@@ -28,6 +30,7 @@ _READ = {
     "ms-powerpoint.comments+xml": "comment",
     "spreadsheetml.comments+xml": "comment",
     "ms-excel.threadedcomments+xml": "comment",
+    "spreadsheetml.table+xml": "table",
     "officedocument.drawing+xml": "drawing",
 }
 """By the end of a part's type: what to call its texts, in reading order."""
@@ -37,10 +40,16 @@ _DESCRIPTIONS = {
     "tblCaption": ("val",),
     "tblDescription": ("val",),
     "hyperlink": ("tooltip",),
+    "dataValidation": ("promptTitle", "prompt", "errorTitle", "error"),
+    "tableColumn": ("name", "totalsRowLabel"),
 }
+"""Attributes that people read, by their elements' local names."""
+_LIMITS = {"promptTitle": 32, "prompt": 255, "errorTitle": 32, "error": 255}
 _DRAWN = {"v:shape": ("alt", "title"), "v:rect": ("alt", "title"), "v:textpath": ("string",)}
 _PLAIN = {"p:text", "threaded:text", "dc:title"}
-_CACHES = {"c:strCache", "c:strLit", "c:lvl"}
+_CACHES = {"strCache", "strLit", "lvl", "dlblRangeCache"}
+_STRINGS = {"x:si", "x:is"}
+_HEADERS = {f"x:{pages}{place}" for pages in ("odd", "even", "first") for place in ("Header", "Footer")}
 _SHARED = "text without formats"
 
 
@@ -63,21 +72,28 @@ def title_part(package: Package) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class PartReader:
-    """Reads the texts of parts into units. `with_placeholders` is false for masters and layouts, whose placeholders show in no slide."""
+    """Reads the texts of parts into units; strings that are `sought` by the document itself stay (as `workbook.folded` writes them)."""
 
     units: Units = field(default_factory=Units)
+    sought: frozenset[str] = frozenset()
 
     def read(self, source: Source, note: str, *, with_placeholders: bool = True) -> None:
+        """Read a part. `with_placeholders` is false for masters and layouts, whose placeholders show in no slide."""
         for element in source.root.descendants():
             if not with_placeholders and _is_in_placeholder(element):
                 continue
             place = _place(source, element)
-            if place is not None:
-                self.units.add(place, _note(element, note), _scope(source, element, note))
+            if place is not None and not self._must_stay(place, element):
+                limit = CELL_LIMIT if element.name in _STRINGS else None
+                self.units.add(place, _note(element, note), _scope(source, element, note), limit)
             for name in _described(element):
                 text = attribute_text(source, element, name)
-                if text is not None:
-                    self.units.add(text, f"{note}, description" if note else "description", _SHARED)
+                if text is not None and not self._must_stay(text, element):
+                    self.units.add(text, f"{note}, description" if note else "description", _SHARED, _LIMITS.get(name))
+
+    def _must_stay(self, place: Place, element: Element) -> bool:
+        is_string = element.name in _STRINGS or element.name in {"c:v", "x:tableColumn"}
+        return is_string and folded(place.segment.text) in self.sought
 
 
 def _place(source: Source, element: Element) -> Place | None:
@@ -85,9 +101,24 @@ def _place(source: Source, element: Element) -> Place | None:
         return read_word_paragraph(source, element)
     if element.name == "a:p":
         return read_drawing_paragraph(source, element)
+    if element.name in _STRINGS or _is_comment(source, element):
+        return read_rich_text(source, element)
+    if element.name in _HEADERS:
+        return read_header_text(source, element)
     if element.name in _PLAIN or _is_chart_text(element):
         return element_text(source, element)
     return None
+
+
+def _is_comment(source: Source, text: Element) -> bool:
+    """Whether this is a comment's text, and not one that is only there for programs that know no threads of comments."""
+    comment = text.parent
+    if text.name != "x:text" or comment is None:
+        return False
+    authors = source.root.child("x:authors")
+    number = comment.attributes.get("authorId", "")
+    author = authors.children[int(number)] if authors and number.isdecimal() and int(number) < len(authors.children) else None
+    return author is None or not source.text(author).startswith("tc=")
 
 
 def _is_chart_text(element: Element) -> bool:
@@ -96,7 +127,7 @@ def _is_chart_text(element: Element) -> bool:
     if parent is None or above is None:
         return False
     if element.name == "c:v":
-        return parent.name == "c:tx" or (parent.name == "c:pt" and above.name in _CACHES)
+        return parent.name == "c:tx" or (parent.name == "c:pt" and local_name(above.name) in _CACHES)
     return (element.name == "cx:pt" and above.name == "cx:strDim") or (element.name == "cx:v" and parent.name == "cx:txData")
 
 

@@ -83,16 +83,17 @@ class Text(NamedTuple):
 
 
 class Source:
-    """An XML document that was read; `name` is what its errors call it.
+    """An XML document that was read; `name` is what its errors call it. What stands within `passed` is not looked at.
 
     Raises InvalidRequest where it is not well-formed, has a document type (no office format allows one, and entities come with it), or is nested
     deeper than `DEPTH_LIMIT` or has more than `ELEMENT_LIMIT` elements.
     """
 
-    def __init__(self, data: bytes, name: str) -> None:
+    def __init__(self, data: bytes, name: str, passed: Span | None = None) -> None:
         self.name = name
         self.data = _utf8(data, name)
-        self.root = _Parser(self.data, name).root
+        is_whole = passed is None or self.data is not data
+        self.root = _Parser(self.data if is_whole else _blanked(data, passed), name).root
 
     def raw(self, span: Span) -> bytes:
         return self.data[span.start : span.end]
@@ -227,6 +228,12 @@ def _spliced(data: bytes, ordered: list[Splice], starts: list[int], span: Span, 
         index = bisect_left(starts, at, index + 1)
     written.append(data[at : span.end])
     return b"".join(written)
+
+
+def _blanked(data: bytes, passed: Span | None) -> bytes:
+    """The document with spaces there, so that places stay."""
+    start, end = passed or (0, 0)
+    return data[:start] + b" " * (end - start) + data[end:]
 
 
 def _utf8(data: bytes, name: str) -> bytes:
