@@ -169,6 +169,13 @@ def test_a_page_keeps_its_encoding_and_writes_what_it_lacks_as_references(tmp_pa
     assert html.document_fromstring(done.decode(encoding)).text_content() == "ก 😀"
 
 
+def test_a_page_that_names_no_encoding_is_written_in_signs_that_every_browser_reads(tmp_path):
+    page = document(HtmlFormat(), "<p>Tea</p>", tmp_path)
+    assert written(page, {"1": segment(["茶"])}, tmp_path) == b"<p>&#33590;</p>"
+    page = document(HtmlFormat(), "<meta charset=iso-8859-1><p>Tea</p>", tmp_path)
+    assert written(page, {"1": segment(["Thé 茶"])}, tmp_path) == b"<meta charset=iso-8859-1><p>Th\xe9 &#33590;</p>"
+
+
 def test_xhtml_is_still_well_formed(tmp_path):
     text = '<?xml version="1.0"?>\n<html xmlns="http://www.w3.org/1999/xhtml" xml:lang="en"><body><P/><p>A<br/>b &#160;c</p><script>x("a &lt; b")</script></body></html>'
     page = document(HtmlFormat(), text, tmp_path)

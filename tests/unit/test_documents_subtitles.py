@@ -1,3 +1,5 @@
+import re
+
 import pysubs2
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -140,4 +142,5 @@ def test_any_subtitles_keep_their_cues(tmp_path, cues, newline):
     blocks = [block.split(newline) for block in done.split(newline * 2) if block]
     assert [block[:2] for block in blocks] == [[str(n), f"00:00:0{n},000 --> 00:00:0{n},500"] for n in range(1, len(cues) + 1)]
     for lines, block in zip(cues, blocks, strict=True):
-        assert "".join(block[2:]).count("b") in {"".join(lines).count("b") * 2, "".join(lines).count("b")}
+        if not re.search("[<{]", "".join(lines)):
+            assert "".join(block[2:]).count("b") == 2 * "".join(lines).count("b")

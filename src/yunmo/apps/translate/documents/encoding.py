@@ -89,15 +89,21 @@ def encoding_of(data: bytes) -> tuple[str, bytes]:
     raise InvalidRequest("The file is not text in an encoding that can be told: save it as UTF-8.")
 
 
+def declared_encoding(data: bytes) -> str | None:
+    """The encoding that an HTML or XML file or a catalogue names at its beginning."""
+    found = _DECLARED.search(data[:2048])
+    name = found[1].decode("ascii").lower() if found else ""
+    return name if _CHARACTERS.match(name) else None
+
+
 def _encodings(data: bytes) -> Iterator[str]:
     """Encodings that the bytes may be in, the likeliest first."""
     if wide := _wide(data[:_SAMPLE_BYTES]):
         yield wide
     if b"\x1b$" in data[:_SAMPLE_BYTES]:
         yield "iso2022_jp"
-    yield "utf-8"
-    if (declared := _DECLARED.search(data[:2048])) and _CHARACTERS.match(name := declared[1].decode("ascii").lower()):
-        yield name
+    declared = declared_encoding(data)
+    yield from [declared, "utf-8"] if declared and data.isascii() else ["utf-8", *filter(None, [declared])]
     from charset_normalizer import from_bytes
 
     found = list(from_bytes(data[:_SAMPLE_BYTES], cp_isolation=[*_USUAL, *_REGIONAL]))

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from yunmo.apps.translate.documents.direction import is_right_to_left
-from yunmo.apps.translate.documents.encoding import EncodedText, read_text
+from yunmo.apps.translate.documents.encoding import EncodedText, declared_encoding, read_text
 from yunmo.apps.translate.documents.format import Document, FormatOptions, Unit
 from yunmo.apps.translate.documents.inline import Write, collapsed, markup_writer, place
 from yunmo.apps.translate.documents.markup import Attribute, Piece, escaped, pieces
@@ -46,7 +47,10 @@ class HtmlFormat:
         """The page's paragraphs and attributes in reading order."""
         del options
         source = read_text(path)
-        return html_document(source, is_xml=source.text[:200].lstrip().startswith("<?xml"))
+        is_xml = source.text[:200].lstrip().startswith("<?xml")
+        if not is_xml and source.text.isascii() and not source.mark and not declared_encoding(source.text[:2048].encode()):
+            source = replace(source, encoding="ascii")  # browsers would not read it as UTF-8
+        return html_document(source, is_xml=is_xml)
 
 
 def html_document(source: EncodedText, *, is_xml: bool, prefix: str = "") -> SplicedDocument:

@@ -71,7 +71,7 @@ class SplicedDocument:
         ]
         edits.sort(key=lambda edit: edit.start)
         outer = [self._edit(place, changed[place.unit.key], edits) for place in self._places if place.spans and place.unit.key in changed]
-        return _apply(self._source.text, (0, len(self._source.text)), _outermost([*edits, *outer]))
+        return applied(self._source.text, (0, len(self._source.text)), _outermost([*edits, *outer]))
 
     @property
     def _inner(self) -> list[Place]:
@@ -82,7 +82,7 @@ class SplicedDocument:
 
         def tag_text(tag: Tag) -> str:
             span = place.spans.get((tag.id, tag.kind))
-            return _apply(self._source.text, span, inner) if span else own[tag.id, tag.kind]
+            return applied(self._source.text, span, inner) if span else own[tag.id, tag.kind]
 
         return Edit(place.start, place.end, place.write(translation, tag_text))
 
@@ -148,7 +148,7 @@ def _outermost(edits: list[Edit]) -> list[Edit]:
     return kept
 
 
-def _apply(text: str, span: tuple[int, int], edits: Sequence[Edit]) -> str:
+def applied(text: str, span: tuple[int, int], edits: Sequence[Edit]) -> str:
     """The text of a span with the edits that lie in it; `edits` are sorted and do not overlap."""
     from bisect import bisect_left
 
