@@ -52,14 +52,17 @@ def place(
             parts.append(Tag(tag_id, kind, written))
             spans[tag_id, kind] = (piece.start, piece.end)
             continue
+        if piece.text is not None:
+            parts.append(piece.text)
+            continue
         if index == low:
             start += len(written) - len(written.lstrip(_WHITE))
             written = written.lstrip(_WHITE)
         if index == high - 1:
             end -= len(written) - len(written.rstrip(_WHITE))
             written = written.rstrip(_WHITE)
-        parts.append(read(collapsed(written)))
-    made = segment(parts)
+        parts.append(read(written))
+    made = segment(collapsed(part) if isinstance(part, str) else part for part in segment(parts).parts)
     if not has_words(made.text):
         return None
     return Place(replace(unit, segment=made), start, end, writer(text[start:end]), spans)
@@ -142,7 +145,7 @@ def _partners(kinds: dict[int, tuple[int, TagKind]]) -> dict[int, int]:
 def _is_around(text: str, piece: Piece, index: int, kinds: dict[int, tuple[int, TagKind]]) -> bool:
     """White space, a comment, a picture, a line break, half a tag; what is kept from translation is a part of its sentence."""
     if piece.kind == "text":
-        return not text[piece.start : piece.end].strip(_WHITE)
+        return not _written(text, piece).strip(_WHITE)
     return kinds[index][1] == "alone" and piece.kind != "raw"
 
 
@@ -150,3 +153,7 @@ def _is_empty(text: str, run: Sequence[Piece], low: int, high: int) -> bool:
     return 0 < high - low <= 2 and all(
         piece.kind == "text" and not text[piece.start : piece.end].strip(_WHITE) for piece in run[low + 1 : high]
     )
+
+
+def _written(text: str, piece: Piece) -> str:
+    return text[piece.start : piece.end] if piece.text is None else piece.text

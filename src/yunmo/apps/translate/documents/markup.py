@@ -31,13 +31,18 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of markup from `start` to `end`. `name` is a tag's; `raw` is the text of an element such as `script`, in which no tag counts."""
+    """A piece of markup from `start` to `end`.
+
+    `name` is a tag's; `raw` is the text of an element such as `script`, in which no tag counts. `text` is what a text stands for, where reading what
+    is written does not tell.
+    """
 
     kind: PieceKind
     start: int
     end: int
     name: str = ""
     attributes: tuple[Attribute, ...] = ()
+    text: str | None = None
 
     def attribute(self, name: str) -> Attribute | None:
         """The attribute of this name, if the tag has it."""
