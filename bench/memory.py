@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import keep
-from starter_models import minilm_directory, smollm2_directory, whisper_directory
+from starter_models import bergamot_directory, minilm_directory, smollm2_directory, whisper_directory
 from starter_safetensors import write_smollm2
 from translation_inprocess import marian
 from worker_memory import MIB, anonymous, loaded, placing, resident_at_work, usual_requests
@@ -115,6 +115,7 @@ _MODELS = {
     "SmolLM2-135M GGUF": lambda _directory: smollm2_directory(),
     "SmolLM2-135M": lambda directory: _once(directory, lambda own: write_smollm2(next(smollm2_directory().glob("*.gguf")), own)),
     "whisper-base": lambda _directory: whisper_directory(),
+    "Bergamot en-pt": lambda _directory: bergamot_directory(),
     "Marian shape": lambda directory: _once(directory, marian),
 }
 

@@ -24,6 +24,11 @@ def whisper_directory() -> Path:
 
 
 @functools.cache
+def bergamot_directory(source: str = "en", target: str = "pt") -> Path:
+    return fetch(catalogue().model(f"bergamot-{source}-{target}"), CACHE)
+
+
+@functools.cache
 def two_cities_recording() -> Path:
     return fetch_recording(catalogue().recording("two-cities"), CACHE)
 

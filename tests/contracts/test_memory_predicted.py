@@ -5,7 +5,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from starter_models import minilm_directory, smollm2_directory, whisper_directory
+from starter_models import bergamot_directory, minilm_directory, smollm2_directory, whisper_directory
 from worker_memory import MIB, loaded, mapped, placing, resident_at_work, usual_requests
 from yunmo.core import plugins
 from yunmo.core.engine import SizedKind
@@ -16,7 +16,7 @@ SECONDS = 6.0
 WORKERS = 3
 """Once in a while one holds a fifth more than others that do the same."""
 
-MODELS = {"onnx": minilm_directory, "llama_cpp": smollm2_directory, "whisper": whisper_directory}
+MODELS = {"onnx": minilm_directory, "llama_cpp": smollm2_directory, "whisper": whisper_directory, "bergamot": bergamot_directory}
 
 
 def offered(engine, **fields):
@@ -35,8 +35,10 @@ def offered(engine, **fields):
         ("llama_cpp", {}),
         ("llama_cpp", {"slots": 2, "context_tokens": 2048}),
         ("whisper", {}),
+        ("bergamot", {}),
+        ("bergamot", {"streams": 1}),
     ],
-    ids=["onnx", "openvino", "llama_cpp", "llama_cpp-small", "whisper"],
+    ids=["onnx", "openvino", "llama_cpp", "llama_cpp-small", "whisper", "bergamot", "bergamot-small"],
 )
 async def test_the_memory_at_work_is_within_15_percent_of_what_was_foretold(tmp_path, engine, fields):
     if fields.get("format") == "openvino":

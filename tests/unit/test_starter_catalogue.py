@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from yunmo.cli import starter
+from yunmo.cli import starter, starters
 from yunmo.cli.starter import AssembledFile, Package, Recording, StarterModel, catalogue, fetch, fetch_recording
 from yunmo.core.errors import NotFound, Unavailable
 from yunmo.core.tasks import TASKS
@@ -69,7 +69,7 @@ def model(index):
 
 def test_the_catalogue_lists_models_with_known_tasks_full_hashes_and_texts_in_both_languages():
     models = catalogue().models
-    assert {model.task for model in models} == {"embed", "chat", "transcribe"}
+    assert {model.task for model in models} == {"embed", "chat", "transcribe", "translate"}
     for model in models:
         assert TASKS[model.task].pipeline_tag == model.pipeline_tag
         assert model.repository.startswith("library/")
@@ -79,6 +79,14 @@ def test_the_catalogue_lists_models_with_known_tasks_full_hashes_and_texts_in_bo
         for file in model.files:
             assert len(file.sha256) == 64
             assert {part.partition(":")[0] for part in file.parts} <= packages
+
+
+def test_every_model_has_a_call_to_copy_in_the_shell_and_in_python():
+    for model in catalogue().models:
+        shell, *python = starters._how_to_call("http://here", model).splitlines()[1:]
+        assert model.repository in shell
+        compile("\n".join(line.strip() for line in python), "shown", "exec")
+    assert 'client.translation("Hello")' in starters._how_to_call("http://here", catalogue().model("bergamot-en-pt"))
 
 
 def test_a_model_is_found_by_its_name_or_its_repository_and_an_unknown_one_names_the_known():

@@ -114,12 +114,18 @@ _CALLS = {
         """curl {url}/v1/audio/transcriptions -H "Authorization: Bearer $YUNMO_KEY" -F model={name} -F file=@speech.wav""",
         """client.audio.transcriptions.create(model="{name}", file=open("speech.wav", "rb"))""",
     ),
+    "translate": (
+        """curl {url}/models/{name} -H "Authorization: Bearer $YUNMO_KEY" -H "Content-Type: application/json" -d '{{"inputs": "Hello"}}'""",
+        """client.translation("Hello")""",
+    ),
 }
+_OPENAI = ("from openai import OpenAI", 'client = OpenAI(base_url="{url}/v1", api_key="ym_…")')
+_HUGGING_FACE = ("from huggingface_hub import InferenceClient", 'client = InferenceClient(model="{url}/models/{name}", token="ym_…")')
 
 
 def _how_to_call(url: str, model: "StarterModel") -> str:
     if model.task not in _CALLS:
         raise Failed(f"The catalogue's task {model.task} has no example.")
-    shell, python = (each.format(url=url, name=model.repository) for each in _CALLS[model.task])
-    lines = ["  from openai import OpenAI", f'  client = OpenAI(base_url="{url}/v1", api_key="ym_…")', f"  {python}"]
-    return "\n".join([f"{model.repository}  {say('starter_call')}", f"  {shell}", *lines])
+    client = _HUGGING_FACE if model.task == "translate" else _OPENAI
+    shell, *python = (each.format(url=url, name=model.repository) for each in (_CALLS[model.task][0], *client, _CALLS[model.task][1]))
+    return "\n".join([f"{model.repository}  {say('starter_call')}", f"  {shell}", *(f"  {line}" for line in python)])

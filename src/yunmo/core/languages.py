@@ -35,6 +35,7 @@ _THREE = {
     "rus": "ru", "zho": "zh", "chi": "zh", "jpn": "ja", "kor": "ko", "ara": "ar", "pol": "pl", "tur": "tr", "swe": "sv", "fin": "fi",
     "dan": "da", "ces": "cs", "cze": "cs", "ell": "el", "ukr": "uk", "vie": "vi", "hin": "hi", "hun": "hu", "ron": "ro", "rum": "ro",
 }  # fmt: skip
+_CHINESE_SCRIPTS = {"cn": "hans", "sg": "hans", "tw": "hant", "hk": "hant", "mo": "hant"}
 _PREFIX = re.compile(r"translation_([a-z]{2,3})_to_([a-z]{2,3})")
 _SHOWN = 40
 ANY_PAIR = ("und", "und")
@@ -109,7 +110,7 @@ class Languages:
             raise InvalidRequest(
                 f"name the source and the target language; this model knows {_listed(map(_arrow, known))}", param="tgt_lang"
             )
-        wish = (_base(source), _base(target))
+        wish = (base_language(source), base_language(target))
         if wish in known:
             return Pair(prefix=known[wish])
         if known or wish[0] not in _NAMES or wish[1] not in _NAMES:
@@ -137,22 +138,32 @@ class Languages:
         tokens = self._target_tokens()
         if target is None:
             raise InvalidRequest(f"name the target language; this model knows {_listed(sorted(tokens))}", param="tgt_lang")
-        by_base = {_base(code): token for code, token in reversed(list(tokens.items()))}
-        token = tokens.get(target) or by_base.get(_base(target))
+        by_base = {base_language(code): token for code, token in reversed(list(tokens.items()))}
+        token = tokens.get(target) or by_base.get(base_language(target))
         if token is None:
             raise InvalidRequest(f"this model does not translate into {target}; it knows {_listed(sorted(tokens))}", param="tgt_lang")
         own = getattr(self._tokenizer, "source_lang", None)
-        if source is not None and own and len(own) <= 3 and _base(source) != _base(own):
+        if source is not None and own and len(own) <= 3 and base_language(source) != base_language(own):
             raise InvalidRequest(f"this model does not translate from {source}, only from {own}", param="src_lang")
         return Pair(prefix=f"{token} ")
 
     def _fixed(self, source: str | None, target: str | None) -> Pair:
         """A model of one pair: the request may name it, and no other."""
-        own = (getattr(self._tokenizer, "source_lang", None), getattr(self._tokenizer, "target_lang", None))
-        for wish, known, param in ((source, own[0], "src_lang"), (target, own[1], "tgt_lang")):
-            if wish is not None and known and _base(wish) != _base(known):
-                raise InvalidRequest(f"this model translates {own[0]} to {own[1]} only, so {param} cannot be {wish}", param=param)
+        check_fixed(getattr(self._tokenizer, "source_lang", None), getattr(self._tokenizer, "target_lang", None), source, target)
         return Pair()
+
+
+def check_fixed(own_source: str | None, own_target: str | None, source: str | None, target: str | None) -> None:
+    """Raise InvalidRequest if a request names other languages than those of a model that has one pair only."""
+    for wish, known, param in ((source, own_source, "src_lang"), (target, own_target, "tgt_lang")):
+        if wish is not None and known and not _is_same(wish, known):
+            raise InvalidRequest(f"this model translates {own_source} to {own_target} only, so {param} cannot be {wish}", param=param)
+
+
+def base_language(code: str) -> str:
+    """The two letters of a language (three, where it has no two), without its region or script."""
+    first = re.split(r"[_-]", code.strip().lower())[0]
+    return _THREE.get(first, first)
 
 
 def instructions(parameters: Mapping[str, Any]) -> dict[tuple[str, str], str]:
@@ -169,20 +180,27 @@ def _find(wish: str, codes: dict[str, int], param: str) -> str:
     if wish in codes:
         return wish
     lowered = wish.lower().replace("_", "-")
-    flores = _FLORES.get(lowered) or _FLORES.get(_base(wish))
+    flores = _FLORES.get(lowered) or _FLORES.get(base_language(wish))
     if flores in codes:
         return str(flores)
     regional = next((code for code in codes if code.lower().replace("_", "-") == lowered), None)
-    found = regional or next((code for code in codes if re.split(r"[_-]", code)[0] == _base(wish)), None)
+    found = regional or next((code for code in codes if re.split(r"[_-]", code)[0] == base_language(wish)), None)
     if found is None:
         raise InvalidRequest(f"this model does not know the language {wish}; it knows {_listed(sorted(codes))}", param=param)
     return found
 
 
-def _base(code: str) -> str:
-    """The two letters of a language, without its region or script."""
-    first = re.split(r"[_-]", code.strip().lower())[0]
-    return _THREE.get(first, first)
+def _is_same(one: str, other: str) -> bool:
+    """Whether two codes are of one language, and not of two scripts of it."""
+    scripts = {script for code in (one, other) if (script := _script(code))}
+    return base_language(one) == base_language(other) and len(scripts) < 2
+
+
+def _script(code: str) -> str | None:
+    """The script that a code names, or that its region writes Chinese in."""
+    base, *parts = re.split(r"[_-]", code.strip().lower())
+    named = next((part for part in parts if len(part) == 4 and part.isalpha()), None)
+    return named or next((_CHINESE_SCRIPTS[part] for part in parts if part in _CHINESE_SCRIPTS and base_language(base) == "zh"), None)
 
 
 def _arrow(pair: tuple[str, str]) -> str:

@@ -113,7 +113,7 @@ def _why_not(model: ModelDescription, made: Sequence[Offer]) -> YunmoError:
         return InvalidRequest(f"'{model.repository}' cannot be served: {problems[0].problem}")
     found = ", ".join(model.architectures) or model.library_name or "no config.json, no GGUF file"
     return Unsupported(
-        f"No engine here knows '{model.repository}' ({found}). A model needs safetensors with config.json, a GGUF file, or a CTranslate2 directory."
+        f"No engine here knows '{model.repository}' ({found}). A model needs safetensors with config.json, a GGUF file, a CTranslate2 directory, or a Bergamot model's files."
     )
 
 

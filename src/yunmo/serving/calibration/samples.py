@@ -186,6 +186,8 @@ def _languages(model: ModelDescription) -> tuple[str | None, str | None]:
     if kind in T5_LIKE:
         pairs = sorted(instructions(model.config.get("task_specific_params") or {}))
         return next((pair for pair in pairs if pair[0] == "en"), (pairs or [("en", "de")])[0])
+    if not model.config:
+        return None, None
     if kind != "marian":
         return "en", "fr"
     tokens: Iterable[str] = model.documents.get("vocab.json") or ()
@@ -194,6 +196,9 @@ def _languages(model: ModelDescription) -> tuple[str | None, str | None]:
 
 
 def _is_from_chinese(model: ModelDescription) -> bool:
+    told = model.documents.get("metadata.json")
+    if not model.config and isinstance(told, dict):
+        return str(told.get("sourceLanguage")).startswith("zh")
     own = (model.documents.get("tokenizer_config.json") or {}).get("source_lang")
     return model.config.get("model_type") == "marian" and str(own).startswith("zh")
 

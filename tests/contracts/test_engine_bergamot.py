@@ -1,0 +1,213 @@
+"""Bergamot with a real model: English to Portuguese, sentence by sentence; and files that are not what they should be."""
+
+import shutil
+import threading
+
+import msgspec
+import pytest
+from engine_contract import EngineCase, EngineContract
+
+from starter_models import bergamot_directory
+from yunmo.core.engine import Hardware
+from yunmo.core.errors import ContextTooLong, EngineFailed, InvalidRequest, Unsupported, YunmoError
+from yunmo.core.tasks import Generate, Sampling, Translate
+from yunmo.engines.bergamot.kind import kind
+from yunmo.engines.transformers.kind import describe_directory
+
+ORDER = "Where is my order? It was supposed to arrive yesterday."
+ENCOMENDA = "Onde está a minha encomenda? Era para chegar ontem."
+WALK = (
+    "He walked through the old city, which had been rebuilt after the war, past the market where the fishermen sold their catch each "
+    "morning, past the church with its broken clock, past the school in which his mother had taught mathematics for thirty years, and "
+    "then along the river, whose water was brown after the long rains of spring, until he came to the bridge that his grandfather had "
+    "helped to build, and there he stopped, because a boy was sitting on the wall with a small red boat in his hands, and the boy looked "
+    "up and asked him whether he knew how far it was to the sea, and he did not know what to answer, for nobody had ever asked him that."
+)
+WEIGHTS, VOCABULARY, SHORTLIST = "model.enpt.intgemm.alphas.bin", "vocab.enpt.spm", "lex.50.50.enpt.s2t.bin"
+
+
+def plan(**fields):
+    offer = kind.offer(describe_directory(bergamot_directory()), Hardware(cores=2, memory_bytes=16 << 30))
+    return msgspec.structs.replace(offer.plan, **fields)
+
+
+def load(directory, **fields):
+    return kind.load(directory, directory, plan(**fields), lambda step, share: None)
+
+
+@pytest.fixture(scope="module")
+def engine():
+    loaded = load(bergamot_directory())
+    yield loaded
+    loaded.close()
+
+
+def answer(engine, text, **fields):
+    (result,) = engine.run(0, [Translate(texts=(text,), **fields)])
+    if isinstance(result, YunmoError):
+        raise result
+    return result[0].texts[0], result[1]
+
+
+def test_english_becomes_portuguese_and_is_counted(engine):
+    text, usage = answer(engine, ORDER, source="en-GB", target="pt-BR")
+    assert text == ENCOMENDA
+    assert (usage.input_tokens, usage.characters) == (14, len(ORDER))
+    assert 10 <= usage.output_tokens <= 16
+
+
+def test_portuguese_becomes_english():
+    back = load(bergamot_directory("pt", "en"), streams=1, slots=1)
+    try:
+        assert answer(back, ENCOMENDA, source="pt", target="en")[0] == "Where is my order? It was to get there yesterday."
+    finally:
+        back.close()
+
+
+def test_white_space_and_line_breaks_come_back_as_they_were(engine):
+    text, _ = answer(engine, "  Hello.  How are you?\n\nI am fine.\tThanks!\r\n    - item one\n    - item two\n")
+    assert text == "  Olá.  Como você está?\n\nEu estou bem.\tObrigado!\r\n    - item um\n    - item dois\n"
+    assert answer(engine, " \n\t ")[0] == " \n\t "
+
+
+def test_every_sentence_of_a_long_text_is_translated_in_its_place(engine):
+    alone = [f"There are {number} books in room {number + 1}." for number in range(2, 50)]
+    text, usage = answer(engine, " ".join(alone))
+    assert text == " ".join(answer(engine, each)[0] for each in alone)
+    assert sum(f"Há {number} livros" in text for number in range(2, 50)) > 40
+    assert usage.input_tokens > 400
+
+
+def test_a_sentence_longer_than_the_model_reads_loses_none_of_its_clauses(engine):
+    text, _ = answer(engine, WALK)
+    for words in ("cidade velha", "pescadores", "relógio", "matemática", "rio", "ponte", "barco vermelho", "o mar", "ninguém"):
+        assert words in text
+
+
+def test_sentences_of_one_text_are_worked_on_by_all_streams(engine, monkeypatch):
+    began, seen = threading.Barrier(2, timeout=20), set()
+    translate = engine._translators._translate
+
+    def watched(sentence):
+        if len(seen) < 2:
+            seen.add(threading.get_ident())
+            began.wait()
+        return translate(sentence)
+
+    monkeypatch.setattr(engine._translators, "_translate", watched)
+    assert answer(engine, ORDER)[0] == ENCOMENDA
+    assert len(seen) == 2
+
+
+def test_max_tokens_is_how_many_are_written(engine):
+    whole, usage = answer(engine, ORDER)
+    for most in range(1, usage.output_tokens):
+        text, counted = answer(engine, ORDER, sampling=Sampling(max_tokens=most))
+        assert whole.startswith(text)
+        assert counted.output_tokens == most
+    assert answer(engine, ORDER, sampling=Sampling(max_tokens=500)) == (whole, usage)
+
+
+def test_a_stop_sequence_ends_the_text(engine):
+    assert answer(engine, ORDER, sampling=Sampling(stop=("Era",)))[0] == "Onde está a minha encomenda? "
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [Sampling(temperature=0.0), Sampling(beams=1), Sampling(repetition_penalty=1.0, seed=7)],
+)
+def test_wishes_that_change_nothing_are_taken(engine, sampling):
+    assert answer(engine, ORDER, sampling=sampling)[0] == ENCOMENDA
+
+
+@pytest.mark.parametrize(
+    ("sampling", "param"),
+    [
+        (Sampling(beams=4), "num_beams"),
+        (Sampling(temperature=0.7), "temperature"),
+        (Sampling(top_p=0.9), "temperature"),
+        (Sampling(repetition_penalty=1.3), "repetition_penalty"),
+        (Sampling(frequency_penalty=1.0), "frequency_penalty"),
+        (Sampling(presence_penalty=1.0), "presence_penalty"),
+        (Sampling(logit_bias={"5": 1.0}), "logit_bias"),
+    ],
+)
+def test_a_wish_that_would_change_the_text_is_refused_by_its_name(engine, sampling, param):
+    with pytest.raises(Unsupported) as refusal:
+        answer(engine, ORDER, sampling=sampling)
+    assert refusal.value.param == param
+
+
+@pytest.mark.parametrize(("languages", "param"), [({"source": "zh"}, "src_lang"), ({"source": "en", "target": "fr"}, "tgt_lang")])
+def test_other_languages_than_the_models_are_refused(engine, languages, param):
+    with pytest.raises(InvalidRequest, match="en to pt only") as refusal:
+        answer(engine, ORDER, **languages)
+    assert refusal.value.param == param
+
+
+def test_a_text_beyond_the_limit_is_refused_or_its_last_sentences_are_left_out():
+    small = load(bergamot_directory(), streams=1, slots=1, options={"most_input_tokens": 20})
+    try:
+        with pytest.raises(ContextTooLong, match="at most 20"):
+            answer(small, f"{ORDER} {ORDER}")
+        assert answer(small, f"{ORDER} {ORDER}", truncate=True)[0] == f"{ENCOMENDA} Onde está a minha encomenda?"
+    finally:
+        small.close()
+
+
+def copied(directory):
+    shutil.copytree(bergamot_directory(), directory)
+    return directory
+
+
+@pytest.mark.parametrize("file", [WEIGHTS, VOCABULARY, SHORTLIST])
+@pytest.mark.parametrize("damage", ["emptied", "half", "zeros", "another file"])
+def test_a_damaged_file_fails_the_load_with_a_reason(tmp_path, file, damage):
+    path = copied(tmp_path / "model") / file
+    data = path.read_bytes()
+    path.write_bytes(
+        {"emptied": b"", "half": data[: len(data) // 2], "zeros": bytes(len(data)), "another file": b"# A model\n" * 99}[damage]
+    )
+    with pytest.raises(EngineFailed, match=r"damaged|empty|holds no weights|is no shortlist"):
+        load(tmp_path / "model")
+
+
+def test_a_vocabulary_that_went_missing_fails_the_load(tmp_path):
+    (copied(tmp_path / "model") / VOCABULARY).unlink()
+    with pytest.raises(EngineFailed, match="vocab"):
+        load(tmp_path / "model")
+
+
+def test_metadata_that_is_not_json_fails_the_load(tmp_path):
+    (copied(tmp_path / "model") / "metadata.json").write_text("{")
+    with pytest.raises(EngineFailed, match="not JSON"):
+        load(tmp_path / "model")
+
+
+def test_a_model_without_a_shortlist_translates_too(tmp_path):
+    (copied(tmp_path / "model") / SHORTLIST).unlink()
+    whole = load(tmp_path / "model", streams=1, slots=1)
+    try:
+        assert answer(whole, "How are you today?")[0] == "Como você está hoje?"
+    finally:
+        whole.close()
+
+
+class TestBergamot(EngineContract):
+    """What every engine promises."""
+
+    @pytest.fixture(scope="class")
+    def case(self):
+        return EngineCase(
+            kind=kind,
+            directory=bergamot_directory(),
+            plan=plan(),
+            requests={"translate": Translate(texts=(ORDER, "How are you today?\nFine."))},
+            bad=(
+                Translate(texts=("",)),
+                Translate(texts=("Hello",), target="de"),
+                Translate(texts=("Hello",), sampling=Sampling(beams=3)),
+                Generate(prompt="Hello"),
+            ),
+            others=tuple(Translate(texts=(f"The train leaves at {hour} o'clock.",)) for hour in range(1, 9)),
+        )
