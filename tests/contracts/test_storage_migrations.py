@@ -28,7 +28,7 @@ def import_every_store():
     """Stores declare their tables when imported."""
     for module in pkgutil.walk_packages(yunmo.__path__, "yunmo."):
         parts = module.name.split(".")
-        if "store" in parts[2:]:
+        if any(part == "store" or part.endswith("_store") for part in parts[2:]):
             importlib.import_module(module.name)
 
 

@@ -83,12 +83,16 @@ class Glossaries:
             raise InvalidRequest("A glossary needs at least one dictionary, and one only for each pair of languages.", param="dictionaries")
         for each in dictionaries:
             self._check(each)
-        glossary = Glossary(str(uuid.uuid4()), name, datetime.now(UTC), tuple(DictionaryInfo(each.pair, len(each.terms)) for each in dictionaries))
+        glossary = Glossary(
+            str(uuid.uuid4()), name, datetime.now(UTC), tuple(DictionaryInfo(each.pair, len(each.terms)) for each in dictionaries)
+        )
         rows = [_row(glossary.id, each) for each in dictionaries]
 
         def work(connection: store.Connection) -> None:
             if store.count_glossaries(connection, project) >= self.limits.glossaries:
-                raise InvalidRequest(f"The project '{project}' has {self.limits.glossaries} glossaries, and may not have more. Delete some.")
+                raise InvalidRequest(
+                    f"The project '{project}' has {self.limits.glossaries} glossaries, and may not have more. Delete some."
+                )
             self._check_dictionaries(len(rows))
             store.insert(connection, glossary.id, project, name, glossary.created_at)
             for row in rows:
@@ -146,7 +150,11 @@ class Glossaries:
                 store.rename(connection, checked, name)
             if dictionary is not None:
                 is_new = dictionary.pair not in {each.pair for each in _glossary(found).dictionaries}
-                merged = dictionary if is_new else Dictionary(dictionary.pair, {**_terms(connection, checked, dictionary.pair), **dictionary.terms})
+                merged = (
+                    dictionary
+                    if is_new
+                    else Dictionary(dictionary.pair, {**_terms(connection, checked, dictionary.pair), **dictionary.terms})
+                )
                 self._check(merged)
                 self._check_dictionaries(len(found.dictionaries) + is_new)
                 store.put_dictionary(connection, _row(checked, merged))
@@ -227,7 +235,9 @@ def read_terms(text: str, form: str, pair: Pair, codes: Mapping[str, str] | None
     turns what is written there into base codes. Raises InvalidRequest for a row that is no pair of terms, and for a term that comes twice.
     """
     if form not in get_args(EntriesFormat):
-        raise InvalidRequest(f"Value for 'entries_format' not supported. Use {' or '.join(get_args(EntriesFormat))}.", param="entries_format")
+        raise InvalidRequest(
+            f"Value for 'entries_format' not supported. Use {' or '.join(get_args(EntriesFormat))}.", param="entries_format"
+        )
     rows = _tab_rows(text) if form == "tsv" else _comma_rows(text, pair, codes or {})
     terms: dict[str, str] = {}
     for number, source, target in rows:
@@ -303,7 +313,7 @@ def _terms(connection: store.Connection, glossary_id: str, pair: Pair) -> Terms:
     text = store.find_entries(connection, glossary_id, pair.source, pair.target)
     if text is None:
         raise _no_dictionary(pair)
-    return dict(line.split("\t", 1) for line in text.split("\n"))  # type: ignore[misc]  # each line has one tab, as `written` made it
+    return dict(line.split("\t", 1) for line in text.split("\n"))  # each line has one tab: `written` made it
 
 
 def _glossary(row: store.GlossaryRow) -> Glossary:
