@@ -87,8 +87,8 @@ class App:
         request.params = match.params
         watch = _Watch(request.scope, body)
         try:
-            await self._identify(request, checks_key=route.checks_key)
-            if route.method not in _SAFE_METHODS:
+            await self._identify(request, route)
+            if route.method not in _SAFE_METHODS and not route.serves_sites:
                 _refuse_other_sites(request.scope)
             if route.scope is not None:
                 request.principal.require(route.scope)
@@ -111,7 +111,7 @@ class App:
         finally:
             watch.stop()
 
-    async def _identify(self, request: Request, *, checks_key: bool) -> None:
+    async def _identify(self, request: Request, route: Route) -> None:
         token = None
         request.id = ""
         for name, value in request.scope["headers"]:
@@ -121,7 +121,13 @@ class App:
                 request.id = _clean_id(value)
         if not request.id:
             request.id = _new_id()
-        request.principal = ANONYMOUS if token is None or not checks_key else await self._principal(token)
+        request.principal = ANONYMOUS
+        if route.read_key is not None:
+            key = await route.read_key(request)
+            if key is not None:
+                request.principal = await self._cloud.tenancy.keys.identify(key)
+        elif token is not None and route.checks_key:
+            request.principal = await self._principal(token)
 
     async def _principal(self, header: bytes) -> Principal:
         kind, _, token = header.decode("latin-1").strip().partition(" ")

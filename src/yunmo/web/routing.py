@@ -17,6 +17,8 @@ from yunmo.core.identity import Scope
 from yunmo.web.request import Request
 
 Handler = Callable[[Request], Awaitable[Response]]
+KeyReader = Callable[[Request], Awaitable[str | None]]
+"""Finds the key that a request came with; None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,8 @@ class Route:
     """One operation. `scope` is what the caller's key must have; None lets anyone in (the handler may still refuse).
 
     `body` and `reply` are the JSON types for the OpenAPI page. A route with `checks_key=False` has credentials of its
-    own (the Xet CAS): its handler reads the Authorization header itself.
+    own (the Xet CAS): its handler reads the Authorization header itself. `read_key` is for clients that send their key in another way.
+    A route that `serves_sites` may be called by web pages of other sites: a browser adds nothing of its own that would open it.
     """
 
     method: str
@@ -36,6 +39,8 @@ class Route:
     reply: Any = None
     is_documented: bool = True
     checks_key: bool = True
+    read_key: KeyReader | None = None
+    serves_sites: bool = False
 
 
 class Dialect(Protocol):
