@@ -1,5 +1,6 @@
 """Tiny encoder-decoders whose weights are so large that they write other words for other texts, and the kinds that `tiny_models` has not."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,20 @@ def build(name: str, directory: Path) -> Path:
         _enlarge(model)
         model.save_pretrained(directory)
     return directory
+
+
+def push_pair(server: Any, directory: Path, source: str, target: str) -> str:
+    """Push a Marian that says it translates this pair, and return its repository; the server is a `Running`."""
+    from huggingface_hub import HfApi
+
+    model = build("marian", directory / f"{source}-{target}")
+    settings = model / "tokenizer_config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"source_lang": source, "target_lang": target}))
+    name = f"admin/translator-{source}-{target}"
+    hub = HfApi(endpoint=server.url, token=server.key)
+    hub.create_repo(name)
+    hub.upload_folder(folder_path=str(model), repo_id=name)
+    return name
 
 
 def _enlarge(model: Any) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import structlog
 
+from yunmo.apps.translate.glossaries import Glossaries
+from yunmo.apps.translate.glossary_store import GlossaryStore
 from yunmo.apps.translate.route_store import RouteStore
 from yunmo.apps.translate.translator import Translator
 from yunmo.cloud.answering import Answering
@@ -61,8 +63,10 @@ from yunmo.web.access_log import AccessLog
 from yunmo.web.app import App
 from yunmo.web.dialects.admin.dialect import AdminDialect
 from yunmo.web.dialects.admin.translation import TranslationRoutes
+from yunmo.web.dialects.deepl.dialect import DeepLDialect
 from yunmo.web.dialects.hf.dialect import HuggingFaceDialect
 from yunmo.web.dialects.hub.dialect import HubDialect
+from yunmo.web.dialects.libretranslate.dialect import LibreTranslateDialect
 from yunmo.web.dialects.openai.batch_work import BatchWork
 from yunmo.web.dialects.openai.dialect import OpenAIDialect
 from yunmo.web.dialects.openai.inside import Inside
@@ -94,7 +98,9 @@ async def run_server(settings: Settings, on_started: Callable[[Started], None]) 
         metrics = Metrics()
         log = _access_log(settings)
         admin = AdminDialect(cloud, metrics, [TranslationRoutes(cloud, opened.translator)])
+        deepl = DeepLDialect(cloud, opened.translator, opened.glossaries, takes_key_in_query=settings.translation.deepl_key_in_query)
         dialects: list[Dialect] = [admin, OpenAIDialect(cloud), HuggingFaceDialect(cloud), HubDialect(cloud)]
+        dialects += [deepl, LibreTranslateDialect(opened.translator)]
         app = App(cloud, dialects, metrics, settings.http.public_url, log)
         app.router.include(OpenApiPage(app.router))
         app.router.include(Pages(cloud, app.router))
@@ -135,6 +141,7 @@ class Opened:
 
     cloud: Cloud
     translator: Translator
+    glossaries: Glossaries
     key: "AdminKey"
 
 
@@ -204,7 +211,7 @@ async def _open_services(settings: Settings, data: Path, database: Database) -> 
     for loop in (working, *loops):
         loop.add_done_callback(_say_why)
     try:
-        yield Opened(cloud, Translator(cloud, RouteStore(database)), key)
+        yield Opened(cloud, Translator(cloud, RouteStore(database)), Glossaries(GlossaryStore(database)), key)
     finally:
         working.cancel()  # first: what jobs ask of models has to be there until they stop
         await asyncio.gather(working, return_exceptions=True)

@@ -120,6 +120,15 @@ class JobSettings(_Group):
     project_bytes: int = Field(100 * 1024**3, ge=1, description="All files of one project together; more are refused with 507.")
 
 
+class TranslationSettings(_Group):
+    """Translation over the wires of DeepL and LibreTranslate."""
+
+    deepl_key_in_query: bool = Field(
+        default=False,
+        description="Take a key from the parameter `auth_key` too, as some old clients of DeepL send it; proxies write down such addresses.",
+    )
+
+
 class PublisherSettings(_Group):
     """CI jobs that log in with their provider's identity token instead of a key (docs/guide.md, Log in from CI)."""
 
@@ -163,6 +172,7 @@ class Settings(BaseSettings):
     serving: ServingSettings = ServingSettings()
     limits: LimitSettings = LimitSettings()
     jobs: JobSettings = JobSettings()
+    translation: TranslationSettings = TranslationSettings()
     publishers: tuple[PublisherSettings, ...] = Field(
         (), description="CI jobs that may log in without a key, each a table `[[publishers]]` of the file, or all as JSON in the variable."
     )

@@ -21,6 +21,7 @@ OPEN_ROUTES = {
     ("GET", "/api/datasets-tags-by-type"),
     ("POST", "/api/validate-yaml"),
     ("POST", "/cas/{epoch}/v1/telemetry"),
+    ("GET", "/frontend/settings"),
 }
 OWN_ROUTES = {
     *OPEN_ROUTES,
@@ -37,10 +38,25 @@ OWN_ROUTES = {
     ("GET", "/v1/fine_tuning/jobs"),
     ("GET", "/api/whoami-v2"),
     ("GET", "/api/settings/repositories"),
+    ("POST", "/v2/translate"),
+    ("POST", "/v3/detect/language"),
+    ("GET", "/v2/languages"),
+    ("GET", "/v2/glossary-language-pairs"),
+    ("GET", "/v2/usage"),
+    ("GET", "/v3/languages"),
+    ("GET", "/v3/languages/resources"),
+    ("POST", "/v2/glossaries"),
+    ("GET", "/v2/glossaries"),
+    ("POST", "/v3/glossaries"),
+    ("GET", "/v3/glossaries"),
+    ("POST", "/translate"),
+    ("POST", "/detect"),
+    ("GET", "/languages"),
 }
 """What every key may ask about itself; what it is told is checked."""
 
 PROMPT = "a very private prompt"
+DICTIONARY = {"source_lang": "en", "target_lang": "de", "entries": "secret\tgeheim", "entries_format": "tsv"}
 CHAT = {"model": "beta/secret", "messages": [{"role": "user", "content": "x"}]}
 BODIES = {
     "": {},
@@ -84,6 +100,14 @@ BODIES = {
     "/tag/{revision}": {"tag": "mine"},
     "/chat/completions": CHAT,
     "/models/{namespace}/{name}": {"inputs": "x"},
+    "/v2/translate": {"text": ["x"], "target_lang": "DE", "model": "beta/secret"},
+    "/v3/detect/language": {"text": ["x"]},
+    "/v2/glossaries": DICTIONARY | {"name": "words"},
+    "/v3/glossaries": {"name": "words", "dictionaries": [DICTIONARY]},
+    "/v3/glossaries/{glossary_id}": {"name": "taken"},
+    "/v3/glossaries/{glossary_id}/dictionaries": DICTIONARY,
+    "/translate": {"q": "x", "source": "en", "target": "es", "model": "beta/secret"},
+    "/detect": {"q": "x"},
 }
 FILLED = {
     "namespace": "beta",
@@ -117,6 +141,7 @@ def tenants(server, tiny_model):
         FILLED["upload_id"] = client.post("/v1/uploads", json=BODIES["/v1/uploads"] | {"filename": "secret"}).json()["id"]
         BODIES["/v1/batches"] |= {"input_file_id": FILLED["file_id"]}
         FILLED["batch_id"] = client.post("/v1/batches", json=BODIES["/v1/batches"]).json()["id"]
+        FILLED["glossary_id"] = client.post("/v2/glossaries", json=BODIES["/v2/glossaries"]).json()["glossary_id"]
         rows = client.post("/v1/files", files={"file": ("secret.jsonl", b"secret")}, data={"purpose": "fine-tune"}).json()["id"]
         BODIES["/v1/fine_tuning/jobs"] |= {"training_file": rows}
         BODIES["/admin/trainings"] |= {"rows": {"file": rows}}

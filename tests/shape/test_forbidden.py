@@ -153,20 +153,24 @@ _CORE_ERRORS = [error for error in every_error() if error.__module__ == "yunmo.c
 
 def _tables():
     from yunmo.web.dialects.admin.dialect import STATUSES
+    from yunmo.web.dialects.deepl.errors import STATUSES as DEEPL
     from yunmo.web.dialects.hf.errors import REPLIES
     from yunmo.web.dialects.hub.errors import _TABLE
+    from yunmo.web.dialects.libretranslate.errors import STATUSES as LIBRETRANSLATE
     from yunmo.web.dialects.openai.errors import SHAPES
 
     codes = {error.code: error for error in _CORE_ERRORS}
     return {
         "admin": set(STATUSES),
+        "deepl": set(DEEPL),
+        "libretranslate": set(LIBRETRANSLATE),
         "huggingface": set(REPLIES),
         "hub": set(_TABLE),
         "openai": {codes[code] for code in SHAPES if code in codes},
     }
 
 
-@pytest.mark.parametrize("dialect", ["admin", "huggingface", "hub", "openai"])
+@pytest.mark.parametrize("dialect", ["admin", "deepl", "huggingface", "hub", "libretranslate", "openai"])
 def test_every_error_is_in_every_dialects_table(dialect):
     table = _tables()[dialect]
     for error in _CORE_ERRORS:

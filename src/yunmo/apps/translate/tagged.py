@@ -104,9 +104,10 @@ class TagRules:
 
 @dataclass(frozen=True, slots=True)
 class Tagged:
-    """A text with tags that was read. `parts` are what stays, and the segments with how each was written."""
+    """A text that was read. `parts` are what stays, and the segments with how each was written; `is_escaped` is markup."""
 
     parts: tuple[str | tuple[Segment, str], ...]
+    is_escaped: bool = True
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -116,7 +117,23 @@ class Tagged:
     def write(self, translations: Sequence[Segment]) -> str:
         """The text with its segments' translations. A segment that is given back as it is stays as it was written, to the byte."""
         left = iter(translations)
-        return "".join(part if isinstance(part, str) else _written(next(left), *part) for part in self.parts)
+        return "".join(part if isinstance(part, str) else self._written(next(left), *part) for part in self.parts)
+
+    def _written(self, translation: Segment, source: Segment, raw: str) -> str:
+        if translation.parts == source.parts:
+            return raw
+        if not self.is_escaped:
+            return translation.source
+        return "".join(part.text if isinstance(part, Tag) else html.escape(part, quote=False) for part in translation.parts)
+
+
+def read_plain(text: str) -> Tagged:
+    """A text without tags as one segment; the white space around it stays."""
+    core = text.strip()
+    if not any(sign.isalnum() for sign in core):
+        return Tagged((text,), is_escaped=False)
+    before, _, after = text.partition(core)
+    return Tagged((before, (Segment((core,)), core), after), is_escaped=False)
 
 
 def read_tagged(text: str, rules: TagRules) -> Tagged:
@@ -235,9 +252,3 @@ def _decoded(text: str, markup: Markup, before: Sequence[str | Tag]) -> list[str
             parts += [text[at : found.start()], sign]
         at = found.end()
     return [*parts, text[at:]]
-
-
-def _written(translation: Segment, source: Segment, raw: str) -> str:
-    if translation.parts == source.parts:
-        return raw
-    return "".join(part.text if isinstance(part, Tag) else html.escape(part, quote=False) for part in translation.parts)

@@ -1,0 +1,183 @@
+"""What DeepL's API may answer, route by route: required fields, types and no others (specification: DeepL §3.2)."""
+
+import re
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+Code = Annotated[str, Meta(pattern=r"^[A-Z]{2,3}(-[A-Z0-9]{2,4})?$")]
+Base = Annotated[str, Meta(pattern=r"^[A-Z]{2,3}$")]
+Lower = Annotated[str, Meta(pattern=r"^[a-z]{2,3}$")]
+Tag = Annotated[str, Meta(pattern=r"^[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?$")]
+Id = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+Moment = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z$")]
+Count = Annotated[int, Meta(ge=0)]
+
+
+class Exact(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Has these fields and no others."""
+
+
+class Translation(Exact):
+    detected_source_language: Base
+    text: str
+    billed_characters: Count
+    model_type_used: Literal["quality_optimized", "latency_optimized"] | UnsetType = UNSET
+    tag_handling_version: Literal["v1", "v2"] | UnsetType = UNSET
+
+
+class Translations(Exact):
+    translations: Annotated[list[Translation], Meta(min_length=1)]
+
+
+class Language(Exact):
+    language: Code
+    name: str
+    supports_formality: bool | UnsetType = UNSET
+
+
+class Usage(Exact):
+    character_count: Count
+    character_limit: Count
+    api_key_character_count: Count
+    api_key_character_limit: Count
+    start_time: Moment
+    end_time: Moment
+
+
+class Pair(Exact):
+    source_lang: Lower
+    target_lang: Lower
+
+
+class Pairs(Exact):
+    supported_languages: list[Pair]
+
+
+class Glossary(Exact):
+    glossary_id: Id
+    name: str
+    ready: bool
+    source_lang: Lower
+    target_lang: Lower
+    creation_time: Moment
+    entry_count: Count
+
+
+class Glossaries(Exact):
+    glossaries: list[Glossary]
+
+
+class Dictionary(Exact):
+    source_lang: Lower
+    target_lang: Lower
+    entry_count: Count
+
+
+class Multilingual(Exact):
+    glossary_id: Id
+    name: str
+    creation_time: Moment
+    dictionaries: list[Dictionary]
+
+
+class Multilinguals(Exact):
+    glossaries: list[Multilingual]
+
+
+class Entries(Exact):
+    source_lang: Lower
+    target_lang: Lower
+    entries: str
+    entries_format: Literal["tsv"]
+
+
+class EntriesList(Exact):
+    dictionaries: Annotated[list[Entries], Meta(min_length=1)]
+
+
+class Feature(Exact):
+    status: Literal["stable"]
+
+
+class ResourceLanguage(Exact):
+    lang: Tag
+    name: str
+    status: Literal["stable"]
+    usable_as_source: bool
+    usable_as_target: bool
+    features: dict[str, Feature]
+
+
+class ResourceFeature(Exact):
+    name: str
+    needs_source_support: Literal[True] | UnsetType = UNSET
+    needs_target_support: Literal[True] | UnsetType = UNSET
+
+
+class Resource(Exact):
+    name: str
+    features: list[ResourceFeature]
+
+
+class Detection(Exact):
+    detection_status: Literal["success", "insufficient_confidence", "unsupported", "none"]
+    detected_language: Tag | UnsetType = UNSET
+
+
+class Detections(Exact):
+    results: list[Detection]
+
+
+class Error(Exact):
+    message: Annotated[str, Meta(min_length=1)]
+    detail: str | UnsetType = UNSET
+
+
+_GLOSSARY = "/[^/]+"
+SUCCESSES = (
+    ("POST|GET", "/v2/translate", 200, Translations),
+    ("GET", "/v2/languages", 200, list[Language]),
+    ("GET", "/v2/usage", 200, Usage),
+    ("GET", "/v2/glossary-language-pairs", 200, Pairs),
+    ("POST", "/v2/glossaries", 201, Glossary),
+    ("GET", "/v2/glossaries", 200, Glossaries),
+    ("GET", f"/v2/glossaries{_GLOSSARY}", 200, Glossary),
+    ("GET", f"/v2/glossaries{_GLOSSARY}/entries", 200, None),
+    ("DELETE", f"/v[23]/glossaries{_GLOSSARY}(/dictionaries)?", 204, None),
+    ("POST", "/v3/glossaries", 201, Multilingual),
+    ("GET", "/v3/glossaries", 200, Multilinguals),
+    ("GET|PATCH", f"/v3/glossaries{_GLOSSARY}", 200, Multilingual),
+    ("GET", f"/v3/glossaries{_GLOSSARY}/entries", 200, EntriesList),
+    ("PUT", f"/v3/glossaries{_GLOSSARY}/dictionaries", 200, Dictionary),
+    ("GET", "/v3/languages", 200, list[ResourceLanguage]),
+    ("GET", "/v3/languages/resources", 200, list[Resource]),
+    ("POST", "/v3/detect/language", 200, Detections),
+)
+ERRORS = frozenset({400, 403, 404, 413, 415, 429, 456, 500, 503, 504})
+
+
+def check(method: str, path: str, status: int, headers, content: bytes) -> None:
+    """Raise unless DeepL could have answered so."""
+    assert headers["x-trace-id"], f"{method} {path} has no trace"
+    if status >= 400:
+        assert status in ERRORS, f"{method} {path}: {status}"
+        msgspec.json.decode(content, type=Error)
+        return
+    wanted, kind = next(
+        (found for methods, pattern, *found in SUCCESSES if method in methods.split("|") and re.fullmatch(f"(/deepl)?{pattern}", path)),
+        (None, None),
+    )
+    assert status == wanted, f"{method} {path}: {status}"
+    if kind is not None:
+        assert headers["content-type"] == "application/json"
+        msgspec.json.decode(content, type=kind)
+    elif status == 204:
+        assert content == b""
+
+
+def moment(text: str) -> datetime:
+    """A moment as the official client reads it."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f%z")
