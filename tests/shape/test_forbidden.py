@@ -23,6 +23,7 @@ ENVIRONMENT = {
     "engines/chats/companion.py": "passes the few variables that its programs need",
     "engines/telling.py": "keeps a library off the network, in the worker",
     "engines/vllm/library.py": "tells a library to report nothing and to stay one process, in the worker",
+    "engines/trainer/memory.py": "tells a library how much to keep, in the worker",
     "engines/llama_cpp/server.py": "tells a library how to wait, in the worker",
     "cli/messages.py": "asks for the terminal's language",
 }

@@ -28,4 +28,4 @@ class Answering:
 
 
 def _owner(job: Job) -> Principal:
-    return Principal(job.project, job.key_id, frozenset({"infer", "read"}))
+    return job.principal("infer", "read")

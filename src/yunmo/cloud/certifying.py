@@ -33,7 +33,7 @@ class Certifying:
         return certificate
 
     async def _certified(self, job: Job, model: str, commit: str, samples: Sequence[ParitySample]) -> Certificate:
-        owner = Principal(job.project, job.key_id, frozenset({"infer", "read"}))
+        owner = job.principal("infer", "read")
 
         async def ask(name: str, request: AnyRequest) -> tuple[Output, ServedBy]:
             answering = await self._inference.begin(owner, name, request, deadline_seconds=_SECONDS, can_wait=True)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
 
+from yunmo.core.identity import Principal, Scope
+
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 """Where a job is. One that waits for its owner (`wanted` is "pause") is queued, too, but nobody claims it."""
 
@@ -40,12 +42,14 @@ class Progress:
 class Job:
     """One job as it was read. `attempt` counts claims; `failures` those that ended without getting any further.
 
-    `fence` grows with every claim: what a worker writes counts only while it is still its own.
+    `fence` grows with every claim: what a worker writes counts only while it is still its own. `is_admin` says that who ordered it
+    may do everything.
     """
 
     id: str
     project: str
     key_id: str
+    is_admin: bool
     kind: str
     state: State
     wanted: Wanted
@@ -62,6 +66,10 @@ class Job:
     wake_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+    def principal(self, *scopes: Scope) -> Principal:
+        """Who the job acts for: its project with these scopes, or whoever may do everything if it was ordered by one who may."""
+        return Principal(self.project, self.key_id, frozenset({"admin"} if self.is_admin else scopes))
 
     @property
     def has_ended(self) -> bool:

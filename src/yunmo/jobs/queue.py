@@ -63,6 +63,7 @@ class Jobs:
             "id": secrets.token_hex(12),
             "project": principal.project,
             "key_id": principal.key_id,
+            "is_admin": principal.is_admin,
             "kind": kinds[0],
             "priority": priority,
             "input": dict(given),

@@ -21,6 +21,7 @@ job_table = sa.Table(
     sa.Column("id", sa.String(40), primary_key=True),
     sa.Column("project", sa.String(96), nullable=False),
     sa.Column("key_id", sa.String(32), nullable=False),
+    sa.Column("is_admin", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("kind", sa.String(40), nullable=False),
     sa.Column("state", sa.String(12), nullable=False),
     sa.Column("wanted", sa.String(8), nullable=False),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from yunmo.core.engine import Hardware, Plan
-from yunmo.core.identity import Principal, Scope
+from yunmo.core.identity import Principal
 from yunmo.files.files import Files
 from yunmo.hub.hub import Hub
 from yunmo.jobs.job import Job
@@ -16,8 +16,6 @@ from yunmo.training.data import TrainingData
 from yunmo.training.workspaces import Workspaces
 
 ENGINE = "trainer"
-_SCOPES: frozenset[Scope] = frozenset({"read", "write", "infer"})
-_ADMIN_SCOPES: frozenset[Scope] = frozenset({"admin"})
 
 Release = Callable[[], Awaitable[None]]
 
@@ -71,5 +69,5 @@ class Site:
 
 
 def owner_of(job: Job) -> Principal:
-    """Who the job reads and writes for: the project that ordered it."""
-    return Principal(job.project, job.key_id, _ADMIN_SCOPES if job.project == "admin" else _SCOPES)
+    """Who the job reads and writes for."""
+    return job.principal("read", "write", "infer")

@@ -12,6 +12,7 @@ from yunmo.core.errors import Conflict, Unsupported
 from yunmo.core.tasks import Output, Request, task_name
 from yunmo.core.training import CheckTraining, StopTraining, Train, TrainerOutput
 from yunmo.core.usage import Usage
+from yunmo.engines.trainer.memory import keep_few_kernels
 
 _NICENESS = 19
 _THREADS = Path("/proc/self/task")
@@ -25,6 +26,7 @@ class Trainer:
 
     def __init__(self, directory: Path, workspace: Path, plan: Plan, progress: Progress) -> None:
         _give_way()
+        keep_few_kernels()
         progress("importing what trains", 0.0)
         import torch
 

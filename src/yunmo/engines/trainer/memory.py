@@ -1,12 +1,30 @@
-"""Too little memory for a training: told as what it is, with what would need less."""
+"""The memory of a training: what a library may keep of it, and a want of it told as what it is, with what would need less."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 from yunmo.core.errors import InvalidRequest
 from yunmo.core.training import WHOLE_BATCHES, Recipe
 
-_SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "Cannot allocate memory")
+_SIGNS = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "bad_alloc",
+    "Cannot allocate memory",
+    "could not create a primitive",
+    "can't start new thread",
+)
+
+_KERNELS = 64
+"""How many compiled kernels oneDNN keeps. There is one for each product and number of rows, which in bf16 takes some 2 MiB, and its
+own limit of 1,024 would take more memory than the training: of its steps hardly two have as many rows."""
+
+
+def keep_few_kernels() -> None:
+    """Bound what oneDNN keeps; called before it has computed anything."""
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(_KERNELS))
 
 
 def is_shortage(error: BaseException) -> bool:

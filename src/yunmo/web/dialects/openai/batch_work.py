@@ -248,8 +248,8 @@ class BatchWork:
 
 
 def _owner(job: Job) -> Principal:
-    """Who the lines are asked for: the project, under the key that made the batch, which has no pace of its own."""
-    return Principal(job.project, job.key_id, frozenset({"infer"}))
+    """Who the lines are asked for: whoever made the batch, without a pace of their own."""
+    return job.principal("infer")
 
 
 def _is_late(job: Job) -> bool:
