@@ -1,5 +1,7 @@
 """Bergamot with a real model: English to Portuguese, sentence by sentence; and files that are not what they should be."""
 
+import asyncio
+import contextlib
 import shutil
 import threading
 
@@ -9,7 +11,7 @@ from engine_contract import EngineCase, EngineContract
 
 from starter_models import bergamot_directory
 from yunmo.core.engine import Hardware
-from yunmo.core.errors import ContextTooLong, EngineFailed, InvalidRequest, Unsupported, YunmoError
+from yunmo.core.errors import ContextTooLong, EngineFailed, InvalidRequest, Unavailable, Unsupported
 from yunmo.core.tasks import Generate, Sampling, Translate
 from yunmo.engines.bergamot.kind import kind
 from yunmo.engines.transformers.kind import describe_directory
@@ -37,16 +39,24 @@ def load(directory, **fields):
 
 @pytest.fixture(scope="module")
 def engine():
-    loaded = load(bergamot_directory())
+    with using(bergamot_directory()) as loaded:
+        yield loaded
+
+
+@contextlib.contextmanager
+def using(directory, **fields):
+    loaded = load(directory, **fields)
     yield loaded
-    loaded.close()
+    asyncio.run(loaded.close())
+
+
+async def answered(engine, request):
+    return [item async for item in engine.stream(request)]
 
 
 def answer(engine, text, **fields):
-    (result,) = engine.run(0, [Translate(texts=(text,), **fields)])
-    if isinstance(result, YunmoError):
-        raise result
-    return result[0].texts[0], result[1]
+    _, texts, usage = asyncio.run(answered(engine, Translate(texts=(text,), **fields)))
+    return texts.texts[0], usage
 
 
 def test_english_becomes_portuguese_and_is_counted(engine):
@@ -57,11 +67,8 @@ def test_english_becomes_portuguese_and_is_counted(engine):
 
 
 def test_portuguese_becomes_english():
-    back = load(bergamot_directory("pt", "en"), streams=1, slots=1)
-    try:
+    with using(bergamot_directory("pt", "en"), streams=1) as back:
         assert answer(back, ENCOMENDA, source="pt", target="en")[0] == "Where is my order? It was to get there yesterday."
-    finally:
-        back.close()
 
 
 def test_white_space_and_line_breaks_come_back_as_they_were(engine):
@@ -146,13 +153,10 @@ def test_other_languages_than_the_models_are_refused(engine, languages, param):
 
 
 def test_a_text_beyond_the_limit_is_refused_or_its_last_sentences_are_left_out():
-    small = load(bergamot_directory(), streams=1, slots=1, options={"most_input_tokens": 20})
-    try:
+    with using(bergamot_directory(), streams=1, options={"most_input_tokens": 20}) as small:
         with pytest.raises(ContextTooLong, match="at most 20"):
             answer(small, f"{ORDER} {ORDER}")
         assert answer(small, f"{ORDER} {ORDER}", truncate=True)[0] == f"{ENCOMENDA} Onde está a minha encomenda?"
-    finally:
-        small.close()
 
 
 def copied(directory):
@@ -186,11 +190,47 @@ def test_metadata_that_is_not_json_fails_the_load(tmp_path):
 
 def test_a_model_without_a_shortlist_translates_too(tmp_path):
     (copied(tmp_path / "model") / SHORTLIST).unlink()
-    whole = load(tmp_path / "model", streams=1, slots=1)
-    try:
+    with using(tmp_path / "model", streams=1) as whole:
         assert answer(whole, "How are you today?")[0] == "Como você está hoje?"
-    finally:
-        whole.close()
+
+
+async def test_a_short_text_does_not_wait_for_all_of_a_long_one(tmp_path):
+    loaded = load(bergamot_directory(), streams=1)
+    long = asyncio.create_task(answered(loaded, Translate(texts=(f"{WALK}\n" * 20,))))
+    await asyncio.sleep(0)
+    assert (await answered(loaded, Translate(texts=(ORDER,))))[1].texts == (ENCOMENDA,)
+    assert not long.done()
+    assert len((await long)[1].texts[0].splitlines()) == 20
+    await loaded.close()
+
+
+async def test_a_text_that_nobody_waits_for_is_not_translated_to_its_end(tmp_path, monkeypatch):
+    loaded, seen, began = load(bergamot_directory(), streams=1), [], threading.Event()
+    translate = loaded._translators._translate
+
+    def watched(sentence):
+        seen.append(sentence)
+        began.set()
+        return translate(sentence)
+
+    monkeypatch.setattr(loaded._translators, "_translate", watched)
+    task = asyncio.create_task(answered(loaded, Translate(texts=("How are you?\n" * 2000,))))
+    assert await asyncio.to_thread(began.wait, 20)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (await answered(loaded, Translate(texts=(ORDER,))))[1].texts == (ENCOMENDA,)
+    assert len(seen) < 1000
+    await loaded.close()
+    with pytest.raises(Unavailable):
+        await answered(loaded, Translate(texts=(ORDER,)))
+
+
+def test_texts_of_one_request_come_in_their_order_and_a_full_one_ends_alone(engine):
+    request = Translate(texts=(ORDER, "How are you?", f"{ORDER} {ORDER}"), sampling=Sampling(max_tokens=9))
+    _, texts, usage = asyncio.run(answered(engine, request))
+    assert texts.texts == ("Onde está a minha encomenda? Era para", "Como você está?", "Onde está a minha encomenda? Era para")
+    assert usage.output_tokens == 9 + 5 + 9
 
 
 class TestBergamot(EngineContract):

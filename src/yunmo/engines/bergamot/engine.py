@@ -1,37 +1,41 @@
 """The engine: one model that translates texts sentence by sentence, on as many threads as its plan has streams."""
 
+import asyncio
 import json
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 from yunmo.core.choosing import beams_of, choosing_of
-from yunmo.core.engine import ModelDescription, Plan, Progress, Result, read_options
-from yunmo.core.errors import EngineFailed, Unsupported, YunmoError
+from yunmo.core.engine import ModelDescription, Plan, Progress, read_options
+from yunmo.core.errors import EngineFailed, Unavailable, Unsupported
 from yunmo.core.languages import base_language, check_fixed
-from yunmo.core.rewriting import check_length, check_text, until_stop
-from yunmo.core.tasks import Request, Sampling, Texts, Translate, task_name
+from yunmo.core.tasks import Output, Request, Sampling, Texts, Translate, task_name
 from yunmo.core.usage import Usage
+from yunmo.engines.bergamot.drafts import Draft, Pair, drafts_of
 from yunmo.engines.bergamot.formats import check_shortlist, check_weights
 from yunmo.engines.bergamot.kind import BergamotOptions
 from yunmo.engines.bergamot.repository import METADATA, Contents, contents_of
-from yunmo.engines.bergamot.sentences import Sentence, sentences, spaced_for
+from yunmo.engines.bergamot.sentences import Sentence
 from yunmo.engines.bergamot.translators import Translators
 
-_CHARACTERS_PER_TOKEN = 4
+_SHORT_CHARACTERS = 4096
+"""Cutting so much into sentences takes the event loop a millisecond."""
 
 
 class BergamotEngine:
-    """A BatchEngine over threads of translators. A text of many sentences uses those that have nothing else to do."""
+    """An Engine over threads of translators, which sentences wait for one by one: those of long texts take turns with others."""
 
     tasks: tuple[str, ...] = ("translate",)
 
-    def __init__(self, translators: Translators, vocabularies: tuple[Any, Any], contents: Contents, most_tokens: int) -> None:
+    def __init__(self, translators: Translators, contents: Contents, pair: Pair, most_tokens: int) -> None:
         self._translators = translators
-        self._source, self._target = vocabularies
         self._contents = contents
-        self._languages = base_language(contents.source), base_language(contents.target)
+        self._pair = pair
         self._most_tokens = most_tokens
+        self._is_closed = False
 
     @classmethod
     def load(cls, directory: Path, plan: Plan, progress: Progress) -> "BergamotEngine":
@@ -42,9 +46,12 @@ class BergamotEngine:
         contents = contents_of(_described(directory))
         if not isinstance(contents, Contents):
             raise EngineFailed(f"this is no Bergamot model: {contents or 'it has no weights (model.*.intgemm*.bin).'}")
-        source = _vocabulary(directory / contents.source_vocabulary)
-        target = _vocabulary(directory / contents.target_vocabulary)
-
+        pair = Pair(
+            base_language(contents.source),
+            base_language(contents.target),
+            _vocabulary(directory / contents.source_vocabulary),
+            _vocabulary(directory / contents.target_vocabulary),
+        )
         files = _read(directory, contents)
         translators = Translators(plan.streams)
         try:
@@ -53,69 +60,46 @@ class BergamotEngine:
             translators.close()
             raise EngineFailed(f"the model's files are damaged, or do not belong together: {error.message}") from error
         progress("loading", 1.0)
-        return cls(translators, (source, target), contents, read_options(plan, BergamotOptions).most_input_tokens)
+        return cls(translators, contents, pair, read_options(plan, BergamotOptions).most_input_tokens)
 
-    def cost(self, request: Request) -> int:
-        """About the number of tokens to read."""
-        texts = request.texts if isinstance(request, Translate) else ()
-        return 1 + sum(map(len, texts)) // _CHARACTERS_PER_TOKEN
+    async def stream(self, request: Request) -> AsyncGenerator[Output | Usage, None]:
+        """What was read, all texts, and the usage. Leaving it ends the work after the sentences that are in work."""
+        if self._is_closed:
+            raise Unavailable("The model is being unloaded; ask again.")
+        if not isinstance(request, Translate):
+            raise Unsupported(f"this model has no task {task_name(request)!r}; it has translate")
+        check_fixed(self._contents.source, self._contents.target, request.source, request.target)
+        _check_sampling(request.sampling, self._pair.target_vocabulary.get_piece_size())
+        drafts = await self._drafts(request)
+        read = Usage(input_tokens=sum(draft.read for draft in drafts), characters=sum(map(len, request.texts)))
+        yield read
+        asked: deque[tuple[Draft, Sentence]] = deque()
+        async with aclosing(self._translators.translate(_wanted(drafts, asked))) as found:
+            async for sentence in found:
+                draft, part = asked.popleft()
+                draft.add(part, sentence)
+        yield Texts(texts=tuple(draft.text for draft in drafts))
+        yield read + Usage(output_tokens=sum(draft.written for draft in drafts))
 
-    def run(self, stream: int, requests: Sequence[Request]) -> Sequence[Result | YunmoError]:
-        """Translate each text. One that fails does so alone."""
-        del stream
-        return [self._answered(request) for request in requests]
-
-    def close(self) -> None:
+    async def close(self) -> None:
         """Free the model's memory."""
-        self._translators.close()
+        self._is_closed = True
+        await asyncio.to_thread(self._translators.close)
 
-    def _answered(self, request: Request) -> Result | YunmoError:
-        try:
-            if not isinstance(request, Translate):
-                raise Unsupported(f"this model has no task {task_name(request)!r}; it has translate")
-            check_fixed(self._contents.source, self._contents.target, request.source, request.target)
-            _check_sampling(request.sampling, self._target.get_piece_size())
-            return self._translated(request, check_text(request.texts[0], "inputs"))
-        except YunmoError as error:
-            return error
+    async def _drafts(self, request: Translate) -> list[Draft]:
+        if sum(map(len, request.texts)) <= _SHORT_CHARACTERS:
+            return drafts_of(request, self._pair, self._most_tokens)
+        return await asyncio.to_thread(drafts_of, request, self._pair, self._most_tokens)
 
-    def _translated(self, request: Translate, text: str) -> Result:
-        parts, end = sentences(text, self._languages[0], self._read_tokens)
-        parts, read, is_cut = self._within_limit(parts, truncate=request.truncate)
-        written, tokens, most = "", 0, request.sampling.max_tokens
-        for number, (part, found) in enumerate(zip(parts, self._translators.translate([part.text for part in parts]), strict=True)):
-            gap = spaced_for(part.before, *self._languages) if number else part.before
-            sentence, count = found, self._written_tokens(found)
-            if most is not None and tokens + count > max(1, most):
-                sentence, count = self._beginning(found, max(1, most) - tokens)
-                is_cut = True
-            written, tokens = written + gap + sentence, tokens + count
-            if is_cut and most is not None and tokens >= max(1, most):
+
+def _wanted(drafts: Sequence[Draft], asked: "deque[tuple[Draft, Sentence]]") -> Iterator[str]:
+    """The sentences of all drafts, of each until it is full; what is asked for is noted in the order in which it will be answered."""
+    for draft in drafts:
+        for part in draft.parts:
+            if draft.is_full:
                 break
-        whole = until_stop(written if is_cut else written + end, request.sampling.stop)
-        return Texts(texts=(whole,)), Usage(input_tokens=read, output_tokens=tokens, characters=len(text))
-
-    def _within_limit(self, parts: list[Sentence], *, truncate: bool) -> tuple[list[Sentence], int, bool]:
-        """The sentences that may be read, how many tokens they are, and whether some were left out. Raises ContextTooLong."""
-        read, kept = 0, 0
-        for part in parts:
-            count = self._read_tokens(part.text)
-            if truncate and read + count > self._most_tokens:
-                break
-            read, kept = read + count, kept + 1
-        check_length(read, self._most_tokens)
-        return parts[:kept], read, kept < len(parts)
-
-    def _beginning(self, text: str, most: int) -> tuple[str, int]:
-        """What the model, which takes the likeliest token at each step, has written of a text after so many, and how many they are."""
-        tokens = self._target.encode(text)[:most]
-        return str(self._target.decode(tokens)), len(tokens)
-
-    def _read_tokens(self, text: str) -> int:
-        return len(self._source.encode(text)) + 1
-
-    def _written_tokens(self, text: str) -> int:
-        return len(self._target.encode(text)) + 1
+            asked.append((draft, part))
+            yield part.text
 
 
 def _check_sampling(sampling: Sampling, vocabulary: int) -> None:

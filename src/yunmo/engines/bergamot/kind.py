@@ -11,7 +11,7 @@ from typing import Annotated
 
 import msgspec
 
-from yunmo.core.engine import BatchEngine, Hardware, ModelDescription, Offer, Plan, Progress, check_precision, read_options
+from yunmo.core.engine import Engine, Hardware, ModelDescription, Offer, Plan, Progress, check_precision, read_options
 from yunmo.core.errors import InvalidRequest
 from yunmo.engines.bergamot.repository import METADATA, Contents, contents_of
 
@@ -81,7 +81,7 @@ class BergamotKind:
                 param="threads" if plan.threads != 1 else "batch_items",
             )
 
-    def load(self, directory: Path, derived: Path, plan: Plan, progress: Progress) -> BatchEngine:
+    def load(self, directory: Path, derived: Path, plan: Plan, progress: Progress) -> Engine:
         """Load the model. Raises EngineFailed for files that are damaged or do not belong together."""
         del derived
         from yunmo.engines.bergamot.engine import BergamotEngine
