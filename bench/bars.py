@@ -95,6 +95,23 @@ def _chats(clients: int) -> Bar:
     return Bar(promise, "chat_http.json", _starting(share), at_least=0.95)
 
 
+def _translation() -> Iterator[Bar]:
+    for clients in (16, 32):
+        share = f"share of the bare engine, {clients} clients"
+        yield Bar(
+            f"Bergamot's English-Portuguese over HTTP, {clients} clients: share of the bare engine",
+            "translation_http.json",
+            _starting(share),
+            at_least=0.9,
+        )
+    for search, times in (("greedy", 3), ("4 beams", 4)):
+        promise = f"A Marian model on CTranslate2 in int8, 32 texts together, {search}"
+        faster = _at(f"CTranslate2 int8, times transformers fp32, {search}")
+        difference = f"chrF2 of CTranslate2 int8, less transformers fp32's, {search}"
+        yield Bar(f"{promise}: times transformers in fp32", "translation_marian.json", faster, at_least=times)
+        yield Bar(f"{promise}: chrF2, less that of transformers in fp32", "translation_marian.json", _at(difference), at_least=-0.3)
+
+
 BARS = (
     *_classification("MiniLM", "classification_http.json"),
     *_classification("An encoder of BERT-base's size", "classification_http_bert_base.json"),
@@ -142,6 +159,7 @@ BARS = (
         _at("p99 beside a training, times without"),
         at_most=1.3,
     ),
+    *_translation(),
     _chats(8),
     _chats(16),
     Bar(

@@ -25,10 +25,14 @@ BENCHMARKS = {
     "batches": ("batches",),
     "training": ("training",),
     "encoder_fidelity": ("encoder_fidelity",),
+    "translation_http": ("translation_http",),
     "translation_inprocess": ("translation_inprocess",),
     "memory": ("memory",),
 }
 """The program of each result, and its options."""
+
+GIVEN = ("translation_marian",)
+"""Results of a program that is given a model by hand."""
 
 PAGE = ROOT / "docs" / "performance.md"
 
@@ -62,7 +66,7 @@ def page() -> str:
         ),
     ]
     parts += [bars.section(RESULTS), *plots.shares(bars.shares(RESULTS), PAGE.parent / "plots")]
-    for name in BENCHMARKS:
+    for name in (*BENCHMARKS, *GIVEN):
         path = RESULTS / f"{name}.json"
         if path.exists():
             parts.append(_section(json.loads(path.read_text())))

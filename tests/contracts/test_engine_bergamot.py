@@ -55,7 +55,7 @@ async def answered(engine, request):
 
 
 def answer(engine, text, **fields):
-    _, texts, usage = asyncio.run(answered(engine, Translate(texts=(text,), **fields)))
+    *_, texts, usage = asyncio.run(answered(engine, Translate(texts=(text,), **fields)))
     return texts.texts[0], usage
 
 
@@ -198,7 +198,7 @@ async def test_a_short_text_does_not_wait_for_all_of_a_long_one(tmp_path):
     loaded = load(bergamot_directory(), streams=1)
     long = asyncio.create_task(answered(loaded, Translate(texts=(f"{WALK}\n" * 20,))))
     await asyncio.sleep(0)
-    assert (await answered(loaded, Translate(texts=(ORDER,))))[1].texts == (ENCOMENDA,)
+    assert (await answered(loaded, Translate(texts=(ORDER,))))[0].texts == (ENCOMENDA,)
     assert not long.done()
     assert len((await long)[1].texts[0].splitlines()) == 20
     await loaded.close()
@@ -219,16 +219,23 @@ async def test_a_text_that_nobody_waits_for_is_not_translated_to_its_end(tmp_pat
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert (await answered(loaded, Translate(texts=(ORDER,))))[1].texts == (ENCOMENDA,)
+    assert (await answered(loaded, Translate(texts=(ORDER,))))[0].texts == (ENCOMENDA,)
     assert len(seen) < 1000
     await loaded.close()
     with pytest.raises(Unavailable):
         await answered(loaded, Translate(texts=(ORDER,)))
 
 
+async def test_what_was_read_of_a_long_text_is_known_before_it_is_translated(engine):
+    read, texts, usage = await answered(engine, Translate(texts=(f"{WALK}\n" * 8,)))
+    assert (read.input_tokens, read.characters, read.output_tokens) == (usage.input_tokens, len(WALK) * 8 + 8, 0)
+    assert usage.output_tokens > 8 * 100
+    assert len(texts.texts[0].splitlines()) == 8
+
+
 def test_texts_of_one_request_come_in_their_order_and_a_full_one_ends_alone(engine):
     request = Translate(texts=(ORDER, "How are you?", f"{ORDER} {ORDER}"), sampling=Sampling(max_tokens=9))
-    _, texts, usage = asyncio.run(answered(engine, request))
+    texts, usage = asyncio.run(answered(engine, request))
     assert texts.texts == ("Onde está a minha encomenda? Era para", "Como você está?", "Onde está a minha encomenda? Era para")
     assert usage.output_tokens == 9 + 5 + 9
 

@@ -63,7 +63,7 @@ class BergamotEngine:
         return cls(translators, contents, pair, read_options(plan, BergamotOptions).most_input_tokens)
 
     async def stream(self, request: Request) -> AsyncGenerator[Output | Usage, None]:
-        """What was read, all texts, and the usage. Leaving it ends the work after the sentences that are in work."""
+        """All texts, and the usage; of a long request, what was read of it before. Leaving it ends the work after the sentences that are in work."""
         if self._is_closed:
             raise Unavailable("The model is being unloaded; ask again.")
         if not isinstance(request, Translate):
@@ -72,7 +72,8 @@ class BergamotEngine:
         _check_sampling(request.sampling, self._pair.target_vocabulary.get_piece_size())
         drafts = await self._drafts(request)
         read = Usage(input_tokens=sum(draft.read for draft in drafts), characters=sum(map(len, request.texts)))
-        yield read
+        if read.characters > _SHORT_CHARACTERS:  # a short text is over before anybody leaves, and a message costs as much as reading it
+            yield read
         asked: deque[tuple[Draft, Sentence]] = deque()
         async with aclosing(self._translators.translate(_wanted(drafts, asked))) as found:
             async for sentence in found:
