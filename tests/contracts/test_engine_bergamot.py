@@ -50,6 +50,19 @@ def using(directory, **fields):
     asyncio.run(loaded.close())
 
 
+def watched(engine, monkeypatch):
+    """The sentences that its threads have begun, and an event for the first."""
+    seen, began, translate = [], threading.Event(), engine._translators._translate
+
+    def noting(sentence):
+        seen.append(sentence)
+        began.set()
+        return translate(sentence)
+
+    monkeypatch.setattr(engine._translators, "_translate", noting)
+    return seen, began
+
+
 async def answered(engine, request):
     return [item async for item in engine.stream(request)]
 
@@ -194,6 +207,17 @@ def test_a_model_without_a_shortlist_translates_too(tmp_path):
         assert answer(whole, "How are you today?")[0] == "Como você está hoje?"
 
 
+def test_a_vocabulary_of_each_language_is_read_and_chinese_sentences_are_not_spaced(tmp_path):
+    directory = copied(tmp_path / "model")
+    shutil.copyfile(directory / VOCABULARY, directory / "trgvocab.enzh.spm")
+    (directory / VOCABULARY).rename(directory / "srcvocab.enzh.spm")
+    (directory / "metadata.json").write_text('{"sourceLanguage": "en", "targetLanguage": "zh-Hans"}')
+    with using(directory, streams=1) as chinese:
+        assert answer(chinese, f" {ORDER}\n{ORDER}", target="zh-CN")[0] == " {0}\n{0}".format(ENCOMENDA.replace("? ", "?"))
+        with pytest.raises(InvalidRequest, match="zh-Hans only"):
+            answer(chinese, ORDER, target="zh-TW")
+
+
 async def test_a_short_text_does_not_wait_for_all_of_a_long_one(tmp_path):
     loaded = load(bergamot_directory(), streams=1)
     long = asyncio.create_task(answered(loaded, Translate(texts=(f"{WALK}\n" * 20,))))
@@ -205,15 +229,8 @@ async def test_a_short_text_does_not_wait_for_all_of_a_long_one(tmp_path):
 
 
 async def test_a_text_that_nobody_waits_for_is_not_translated_to_its_end(tmp_path, monkeypatch):
-    loaded, seen, began = load(bergamot_directory(), streams=1), [], threading.Event()
-    translate = loaded._translators._translate
-
-    def watched(sentence):
-        seen.append(sentence)
-        began.set()
-        return translate(sentence)
-
-    monkeypatch.setattr(loaded._translators, "_translate", watched)
+    loaded = load(bergamot_directory(), streams=1)
+    seen, began = watched(loaded, monkeypatch)
     task = asyncio.create_task(answered(loaded, Translate(texts=("How are you?\n" * 2000,))))
     assert await asyncio.to_thread(began.wait, 20)
     task.cancel()
@@ -224,6 +241,16 @@ async def test_a_text_that_nobody_waits_for_is_not_translated_to_its_end(tmp_pat
     await loaded.close()
     with pytest.raises(Unavailable):
         await answered(loaded, Translate(texts=(ORDER,)))
+
+
+async def test_a_text_in_work_is_told_when_its_model_is_unloaded(monkeypatch):
+    loaded = load(bergamot_directory(), streams=1)
+    _, began = watched(loaded, monkeypatch)
+    task = asyncio.create_task(answered(loaded, Translate(texts=("How are you?\n" * 3000,))))
+    assert await asyncio.to_thread(began.wait, 20)
+    await loaded.close()
+    with pytest.raises(Unavailable, match="unloaded"):
+        await task
 
 
 async def test_what_was_read_of_a_long_text_is_known_before_it_is_translated(engine):

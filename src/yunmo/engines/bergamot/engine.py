@@ -10,7 +10,7 @@ from typing import Any
 
 from yunmo.core.choosing import beams_of, choosing_of
 from yunmo.core.engine import ModelDescription, Plan, Progress, read_options
-from yunmo.core.errors import EngineFailed, Unavailable, Unsupported
+from yunmo.core.errors import EngineFailed, Unsupported
 from yunmo.core.languages import base_language, check_fixed
 from yunmo.core.tasks import Output, Request, Sampling, Texts, Translate, task_name
 from yunmo.core.usage import Usage
@@ -35,7 +35,6 @@ class BergamotEngine:
         self._contents = contents
         self._pair = pair
         self._most_tokens = most_tokens
-        self._is_closed = False
 
     @classmethod
     def load(cls, directory: Path, plan: Plan, progress: Progress) -> "BergamotEngine":
@@ -64,8 +63,6 @@ class BergamotEngine:
 
     async def stream(self, request: Request) -> AsyncGenerator[Output | Usage, None]:
         """All texts, and the usage; of a long request, what was read of it before. Leaving it ends the work after the sentences that are in work."""
-        if self._is_closed:
-            raise Unavailable("The model is being unloaded; ask again.")
         if not isinstance(request, Translate):
             raise Unsupported(f"this model has no task {task_name(request)!r}; it has translate")
         check_fixed(self._contents.source, self._contents.target, request.source, request.target)
@@ -84,7 +81,6 @@ class BergamotEngine:
 
     async def close(self) -> None:
         """Free the model's memory."""
-        self._is_closed = True
         await asyncio.to_thread(self._translators.close)
 
     async def _drafts(self, request: Translate) -> list[Draft]:

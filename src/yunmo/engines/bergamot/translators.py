@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from yunmo.core.errors import EngineFailed
+from yunmo.core.errors import EngineFailed, Unavailable
 
 _TRIAL = "1."
 _LOAD_SECONDS = 120.0
@@ -34,12 +34,12 @@ class Translators:
     async def translate(self, sentences: Iterable[str]) -> AsyncGenerator[str, None]:
         """The sentences' translations, in order, while those that follow are in work.
 
-        Raises EngineFailed for one that fails. Closing it ends the work after the sentences that are in work.
+        Raises EngineFailed for one that fails, and Unavailable once the threads end. Closing it ends the work after the sentences that are in work.
         """
         waiting: deque[asyncio.Future[str]] = deque()
         try:
             for sentence in sentences:
-                waiting.append(asyncio.wrap_future(self._pool.submit(self._translate, sentence)))
+                waiting.append(asyncio.wrap_future(self._submit(sentence)))
                 if len(waiting) >= 2 * self._count:
                     yield await _ended(waiting.popleft())
             while waiting:
@@ -59,6 +59,12 @@ class Translators:
         every.wait(_LOAD_SECONDS)
         return ""
 
+    def _submit(self, sentence: str) -> Future[str]:
+        try:
+            return self._pool.submit(self._translate, sentence)
+        except RuntimeError as error:  # they take nothing more
+            raise _unloaded() from error
+
     def _translate(self, sentence: str) -> str:
         return str(self._own.translator.translate(sentence))
 
@@ -66,6 +72,8 @@ class Translators:
 async def _ended(future: "asyncio.Future[str]") -> str:
     """What was answered, once it is there."""
     await asyncio.wait((future,))
+    if future.cancelled():
+        raise _unloaded()
     _check(future)
     return future.result()
 
@@ -75,3 +83,7 @@ def _check(future: "Future[str] | asyncio.Future[str]") -> None:
     error = future.exception()
     if error is not None:
         raise EngineFailed(f"fxtranslate failed: {' '.join(str(error).split())[:300]}") from None
+
+
+def _unloaded() -> Unavailable:
+    return Unavailable("The model is being unloaded; ask again.")
