@@ -90,13 +90,17 @@ def _faults(one: Segment) -> Iterator[tuple[int, str]]:
 
 def _kept(source: Segment, plain_source: Segment, target: Segment, plain_target: Segment) -> Iterator[Issue]:
     """Placeholders and addresses that stand in the words themselves."""
-    wanted = Counter(tag.text for tag in plain_source.tags if tag not in source.tags)
-    given = Counter(tag.text for tag in plain_target.tags if tag not in target.tags)
+    wanted, given = _new(source, plain_source), _new(target, plain_target)
     lost, invented = wanted - given, given - wanted
     if Counter(_POSITION.sub("", text) for text in lost.elements()) == Counter(_POSITION.sub("", text) for text in invented.elements()):
         return
     for text in (*lost, *invented):
         yield Issue("url" if _ADDRESS.match(text) else "placeholder", text)
+
+
+def _new(original: Segment, plain: Segment) -> Counter[str]:
+    own = {tag.id for tag in original.tags}
+    return Counter(tag.text for tag in plain.tags if tag.id not in own)
 
 
 def _words(plain: Segment) -> str:
