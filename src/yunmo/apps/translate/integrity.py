@@ -10,7 +10,6 @@ from yunmo.apps.translate.orders import Issue
 from yunmo.apps.translate.protection import protect
 from yunmo.apps.translate.repetition import repeated
 from yunmo.apps.translate.segments import Segment, Tag
-from yunmo.apps.translate.spacing import UNSPACED
 from yunmo.apps.translate.terms import TermFinder, is_rendered
 
 
@@ -35,7 +34,7 @@ def check(
 _ADDRESS = re.compile(r"(?:[a-z]+://|www\.|mailto:|[^\s@]+@[^\s@]+\.[a-z]+\Z|[a-z0-9.-]+\.[a-z]{2,6}(?:/|\Z))", re.IGNORECASE)
 _POSITION = re.compile(r"(?<=%)\d{1,2}\$")
 _LETTERS = re.compile(r"[^\W\d_]")
-_UNSPACED_LETTER = re.compile(f"[{UNSPACED}]")
+_DENSE = re.compile("[\u2e80-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 _NOT_LATIN = re.compile(r"[^\W\d_\u0000-\u024f\u1e00-\u1eff]")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _HAN = re.compile(r"[㐀-鿿]")
@@ -161,6 +160,5 @@ def _script(language: str) -> str | None:
 
 
 def _length(text: str) -> int:
-    """How much a text says, in letters of Latin script: an ideograph says as much as three."""
-    letters = len(_LETTERS.findall(text))
-    return letters + 2 * len(_UNSPACED_LETTER.findall(text))
+    """How much a text says, in letters of Latin script: an ideograph or a syllable says as much as three."""
+    return len(_LETTERS.findall(text)) + 2 * len(_DENSE.findall(text))

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 # 0 to 20, then the tens from 30 to 100; several names of one number are parted by a bar
 _COUNTED = {
-    "en": """zero one|once|single|first two|twice|double|both|second|pair|couple three|third|triple|thrice four|fourth five|fifth six|sixth seven|seventh
-        eight|eighth nine|ninth ten|tenth eleven|eleventh twelve|twelfth|dozen thirteen|thirteenth fourteen|fourteenth fifteen|fifteenth
-        sixteen|sixteenth seventeen|seventeenth eighteen|eighteenth nineteen|nineteenth twenty|twentieth
+    "en": """zero|midnight one|once|single|first two|twice|double|both|second|pair|couple|binary three|third|triple|thrice four|fourth five|fifth six|sixth seven|seventh
+        eight|eighth nine|ninth ten|tenth|decimal eleven|eleventh twelve|twelfth|dozen|noon thirteen|thirteenth fourteen|fourteenth fifteen|fifteenth
+        sixteen|sixteenth|hexadecimal seventeen|seventeenth eighteen|eighteenth nineteen|nineteenth twenty|twentieth
         thirty|thirtieth forty|fortieth fifty|fiftieth sixty|sixtieth seventy|seventieth eighty|eightieth ninety|ninetieth hundred|hundredth""",
     "de": """null ein|eins|eine|einen|einem|einer|eines|erste|ersten|erster|erstes zwei|zweite|zweiten|zweiter|beide|beiden|doppelt
         drei|dritte|dritten|dritter vier|vierte|vierten fünf|fünfte|fünften sechs|sechste|sechsten sieben|siebte|siebten acht|achte|achten
