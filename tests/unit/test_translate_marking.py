@@ -17,6 +17,7 @@ GREETING = segment(["Hello ", BOLD, "dear ", NAME, END, ", welcome"])
 def test_each_style_writes_its_own_markers():
     assert [mark(GREETING, style) for style in STYLES] == [
         "Hello <x1>dear <x2/></x1>, welcome",
+        "Hello [1]dear XYZ2[/1], welcome",
         "Hello [1]dear [2][/1], welcome",
         "Hello 【1】dear 【2】【/1】, welcome",
     ]
@@ -31,6 +32,8 @@ def test_each_style_writes_its_own_markers():
         ("xml", "你好，<x1>亲爱的<x2></x2></x1>，欢迎"),
         ("xml", "你好，&lt;x1&gt;亲爱的&lt;x2/&gt;&lt;/x1&gt;，欢迎"),
         ("xml", "你好，<х1>亲爱的<х2/></х1>，欢迎"),
+        ("words", "你好，[1]亲爱的XYZ2[/1]，欢迎"),
+        ("words", "你好，[1]亲爱的 Xyz 2[1]，欢迎"),
         ("brackets", "你好，[1]亲爱的[2][/1]，欢迎"),
         ("brackets", "你好， [ 1 ] 亲爱的 ［２］ [ / 1 ] ，欢迎"),
         ("brackets", "你好，[1]亲爱的[2][1]，欢迎"),
@@ -86,11 +89,18 @@ def test_immovable_tags_keep_their_order():
 
 @pytest.mark.parametrize("style", STYLES)
 def test_markers_count_on_from_those_that_the_text_has_itself(style):
-    own = "see [2], 【3】 and <x4/> "
+    own = "see [2], 【3】, XYZ7 and <x4/> "
     original = segment([own, NAME, " end"])
     marked = mark(original, style)
     assert unmark(marked, original, style) == original
     assert unmark(marked.replace("see", "siehe"), original, style).text == "siehe" + own[3:] + " end"
+
+
+def test_a_marker_that_is_a_word_does_not_grow_into_the_digits_behind_it():
+    original = segment(["Take ", NAME, "2 or ", Tag(9, "alone", "%s"), " home"])
+    assert mark(original, "words") == "Take [1]2 or XYZ2 home"
+    assert unmark("Nimm [1]2 oder XYZ2 heim", original, "words").tags == original.tags
+    assert unmark("Nimm [1]2 oder XYZ heim", original, "words") is None
 
 
 def test_half_a_pair_is_marked_as_one():
@@ -120,7 +130,7 @@ def test_the_last_repair_translates_the_texts_between_the_tags_alone():
         assemble(original, ["你好", "亲爱的"])
 
 
-WORDS = ["Hello", "云模", "ça va", " ", "%s", "{x}", "a [1] b", "5 < 6", "x1>", "مرحبا", "。", "<x2>", "\n", "12"]
+WORDS = ["Hello", "xyz", "云模", "ça va", " ", "%s", "{x}", "a [1] b", "5 < 6", "x1>", "مرحبا", "。", "<x2>", "\n", "12"]
 
 
 def generated(source):

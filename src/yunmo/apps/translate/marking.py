@@ -8,18 +8,24 @@ from typing import Literal
 from yunmo.apps.translate.segments import Segment, Tag, segment
 from yunmo.apps.translate.spacing import settle
 
-Style = Literal["xml", "brackets", "ideographs"]
-STYLES: tuple[Style, ...] = ("xml", "brackets", "ideographs")
+Style = Literal["xml", "words", "brackets", "ideographs"]
+STYLES: tuple[Style, ...] = ("xml", "words", "brackets", "ideographs")
 
 
 def mark(original: Segment, style: Style = "xml") -> str:
-    """The segment for a model: `<x1>bold</x1> and <x2/>` for those that chat, `[1]bold[/1] and [2]` or `【1】…` for small ones that copy tokens.
+    """The segment for a model: `<x1>bold</x1> and <x2/>` for those that chat; `[1]bold[/1] and XYZ2`, `… [2]` or `【1】…` for small ones that copy.
 
     What encloses the whole (formats, immovable tags, white space) is left out. Where a text has such markers of its own, ours count on from them.
     """
     plan = _Plan.of(original, style)
     markers = plan.markers()
-    return "".join(part if isinstance(part, str) else markers[id(part)] for part in plan.body)
+    texts: list[str] = []
+    for part in reversed(plan.body):
+        text = part if isinstance(part, str) else markers[id(part)]
+        # a word before a digit would be another number's
+        is_before_digit = isinstance(part, Tag) and bool(texts) and texts[-1][:1].isdigit()
+        texts.append(f"[{text.removeprefix(_WORD)}]" if is_before_digit and text.startswith(_WORD) else text)
+    return "".join(reversed(texts))
 
 
 def unmark(text: str, original: Segment, style: Style = "xml") -> Segment | None:
@@ -62,20 +68,27 @@ _Part = str | Tag
 _CLOSING = r"\s{0,3}(?P<slash>[/／])?\s{0,3}"
 _ENDING = r"\s{0,3}(?P<number>\d{1,4})\s{0,3}(?P<alone>[/／])?\s{0,3}"
 _BRACKETED = re.compile(rf"[\[［【〔]{_CLOSING}{_ENDING}[\]］】〕]")
+_WORD = "XYZ"
+_WORDED = re.compile(
+    r"(?:[\[［【〔]|(?P<word>(?i:xyz)))\s{0,3}(?P<slash>[/／])?\s{0,3}(?P<number>\d{1,4})(?(word)|\s{0,3}(?P<alone>[/／])?\s{0,3}[\]］】〕])"
+)
 # a model that writes Russian writes the letter in its own script
 _PATTERNS: dict[Style, re.Pattern[str]] = {
     "xml": re.compile(rf"(?:[<＜〈‹]|&lt;){_CLOSING}[xXｘＸхХ]{_ENDING}(?:[>＞〉›]|&gt;)"),
+    "words": _WORDED,
     "brackets": _BRACKETED,
     "ideographs": _BRACKETED,
 }
 _BROKEN_BRACKETS = re.compile(r"[\[［【〔]\s{0,3}[/／]?\s{0,3}\d|\d\s{0,3}[/／]?\s{0,3}[\]］】〕]")
 _BROKEN: dict[Style, re.Pattern[str]] = {
     "xml": re.compile(r"(?:[<＜〈‹]|&lt;)\s{0,3}[/／]?\s{0,3}[xXｘＸхХ]\s{0,3}\d|[xXｘＸхХ]\d{1,4}\s{0,3}[/／]?\s{0,3}(?:[>＞〉›]|&gt;)"),
+    "words": re.compile(_BROKEN_BRACKETS.pattern + r"|(?i:xyz)"),
     "brackets": _BROKEN_BRACKETS,
     "ideographs": _BROKEN_BRACKETS,
 }
 _FORMS: dict[Style, tuple[str, str, str]] = {
     "xml": ("<x{}>", "</x{}>", "<x{}/>"),
+    "words": ("[{}]", "[/{}]", _WORD + "{}"),
     "brackets": ("[{}]", "[/{}]", "[{}]"),
     "ideographs": ("【{}】", "【/{}】", "【{}】"),
 }
