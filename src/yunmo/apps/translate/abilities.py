@@ -5,14 +5,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from yunmo.apps.translate.languages import parse
 from yunmo.core.engine import ModelDescription
+from yunmo.core.errors import InvalidRequest
 from yunmo.core.languages import ANY_PAIR, instructions
 
 _MANY_TO_MANY = re.compile(r"(M2M100|NllbMoe|MBart)\w*")
-_OWN_CODE = re.compile(r"(?:__)?([a-z]{2,3})(?:__|_[A-Z][a-z]{3}|_[A-Z]{2})")
+_OWN_CODE = re.compile(r"(?:__)?([a-z]{2,3}(?:_[A-Z][a-z]{3}|_[A-Z]{2})?)(?:__)?")
 _BERGAMOT_FILE = re.compile(r"(?:^|/)model\.([a-z]{2})([a-z]{2})\.")
 _NAMED_PAIR = re.compile(r"(?:^|[-_.])([a-z]{2,3})(?:[-_]?(?:to|2)[-_]?|[-_])([a-z]{2,3})$")
-_CODE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-[A-Z]{2})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +23,10 @@ class Ability:
     sources: frozenset[str]
     targets: frozenset[str]
 
-    @property
-    def is_one_pair(self) -> bool:
-        return len(self.sources) == len(self.targets) == 1
-
 
 def abilities_of(model: ModelDescription) -> tuple[Ability, ...]:
     """What the model is known to translate; empty where nothing says it. What its tokenizer says goes before what people wrote."""
-    for find in (_instructed, _told_by_tokens, _told_by_tokenizer, _named_by_files, _trained, _named, _carded):
+    for find in (_instructed, _told_by_tokens, _told_by_tokenizer, _told_by_metadata, _named_by_files, _trained, _named, _carded):
         found = tuple(each for each in find(model) if each.sources and each.targets)
         if found:
             return found
@@ -40,7 +37,8 @@ def _instructed(model: ModelDescription) -> Iterable[Ability]:
     """T5's instructions, one for each pair."""
     parameters = model.config.get("task_specific_params")
     pairs = instructions(parameters) if isinstance(parameters, dict) else {}
-    return [_pair(source, target) for source, target in pairs if (source, target) != ANY_PAIR]
+    known = [(_code(source), _code(target)) for source, target in pairs if (source, target) != ANY_PAIR]
+    return [_pair(source, target) for source, target in known if source and target]
 
 
 def _told_by_tokens(model: ModelDescription) -> Iterable[Ability]:
@@ -48,7 +46,8 @@ def _told_by_tokens(model: ModelDescription) -> Iterable[Ability]:
     if not any(_MANY_TO_MANY.fullmatch(name) for name in model.architectures):
         return []
     tokens = _special_tokens(model)
-    every = frozenset(code for token in tokens if (match := _OWN_CODE.fullmatch(token)) and (code := _code(match[1])))
+    codes = [code for token in tokens if (match := _OWN_CODE.fullmatch(token)) and (code := _code(match[1]))]
+    every = frozenset(_without_region(code) for code in codes)  # mBART's `de_DE` is any German
     return [Ability(every, every)] if len(every) > 1 else []
 
 
@@ -71,10 +70,19 @@ def _told_by_tokenizer(model: ModelDescription) -> Iterable[Ability]:
     return [_pair(source, target)] if source and target else []
 
 
+def _told_by_metadata(model: ModelDescription) -> Iterable[Ability]:
+    """Firefox's models are published with a `metadata.json` that names the two languages."""
+    document = model.documents.get("metadata.json")
+    given = document if isinstance(document, dict) else {}
+    source, target = _code(given.get("sourceLanguage")), _code(given.get("targetLanguage"))
+    return [_pair(source, target)] if source and target else []
+
+
 def _named_by_files(model: ModelDescription) -> Iterable[Ability]:
     """Bergamot's files are called after their pair: `model.enzh.intgemm.alphas.bin`."""
     pairs = {(match[1], match[2]) for path in model.files if (match := _BERGAMOT_FILE.search(path))}
-    return [_pair(source, target) for source, target in sorted(pairs)]
+    known = [(_code(source), _code(target)) for source, target in sorted(pairs)]
+    return [_pair(source, target) for source, target in known if source and target]
 
 
 def _trained(model: ModelDescription) -> Iterable[Ability]:
@@ -106,6 +114,14 @@ def _pair(source: str, target: str) -> Ability:
     return Ability(frozenset((source,)), frozenset((target,)))
 
 
+def _without_region(code: str) -> str:
+    language = parse(code)
+    return "-".join(part for part in (language.base, language.script) if part)
+
+
 def _code(given: Any) -> str | None:
-    """The code of a language, or None."""
-    return given if isinstance(given, str) and _CODE.fullmatch(given) else None
+    """The canonical code of a language, or None for what is none."""
+    try:
+        return parse(given).code if isinstance(given, str) else None
+    except InvalidRequest:
+        return None
