@@ -1,80 +1,138 @@
-"""Segments are translated by real encoder-decoders (tiny, at random) over the routes that are told, found in repositories, and put together."""
-
-import json
+"""Segments are translated by real models: tiny encoder-decoders at random, and echo where a chat is wanted."""
 
 import pytest
+import pytest_asyncio
 
-import tiny_translators
-from hub_world import ACME, OTHER, push
-from yunmo.apps.translate.orders import Order
+from hub_world import ACME, principal
+from translation_world import TALKER, ask, deploy_chat, for_pair, marian_files, order, push_model, settings, translated
+from yunmo.apps.translate.orders import Options, Order
 from yunmo.apps.translate.segments import Tag, segment
 from yunmo.assembly import open_server
-from yunmo.core.errors import InvalidRequest
-from yunmo.core.tasks import Translate
-from yunmo.settings import ServingSettings, Settings
+from yunmo.core.errors import Forbidden, Unsupported
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest.fixture
-async def server(tmp_path):
-    async with open_server(Settings(data=tmp_path / "data", serving=ServingSettings(calibrate=False))) as opened:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(tmp_path_factory):
+    """acme has models from en into de, zh into en and en into pt, and a chat."""
+    files = marian_files(tmp_path_factory.mktemp("marian"))
+    async with open_server(settings(tmp_path_factory.mktemp("server"))) as opened:
+        for source, target in (("en", "de"), ("zh", "en"), ("en", "pt")):
+            await push_model(opened, f"acme/{source}-{target}", for_pair(files, source, target))
+        await deploy_chat(opened)
         yield opened
 
 
-@pytest.fixture(scope="module")
-def marian(tmp_path_factory):
-    """The files of a tiny Marian."""
-    directory = tiny_translators.build("marian", tmp_path_factory.mktemp("marian"))
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
+# ---------------------------------------------------------------- sentence models
 
 
-async def push_pair(server, files, name, source, target, *, by=ACME, is_private=False):
-    """Push a model that says that it translates `source` into `target`."""
-    tokenizer = json.loads(files["tokenizer_config.json"]) | {"source_lang": source, "target_lang": target}
-    repository = await server.cloud.hub.repositories.create(by, "model", name, is_private=is_private)
-    await push(server.cloud.hub, repository, files | {"tokenizer_config.json": json.dumps(tokenizer).encode()})
+async def test_a_pushed_model_translates_its_pair_without_being_told_to(server):
+    found = await server.translator.translate(ACME, order("the quick brown fox", "hello world"))
+    assert tuple(each.segment.text for each in found) == await ask(server, "acme/en-de", "the quick brown fox", "hello world")
+    assert [(each.models, each.source, each.confidence) for each in found] == [(("acme/en-de",), "en", 1.0)] * 2
+    assert [each.characters for each in found] == [19, 11]
 
 
-async def ask(server, model, *texts):
-    answering = await server.cloud.inference.begin(ACME, model, Translate(texts=texts))
-    return (await answering.whole()).texts
+async def test_what_no_model_translates_goes_through_a_third_language(server):
+    (found,) = await server.translator.translate(ACME, order("one two three", source="zh", target="pt"))
+    middle = await ask(server, "acme/zh-en", "one two three")
+    assert (found.segment.text,) == await ask(server, "acme/en-pt", *middle)
+    assert found.models == ("acme/zh-en", "acme/en-pt")
+    pairs = {(pair.source, pair.target): pair.models for pair in await server.translator.pairs(ACME)}
+    assert pairs[("zh", "pt")] == ("acme/zh-en", "acme/en-pt")
+    assert pairs[("en", "de")] == ("acme/en-de",)
 
 
-async def test_a_pushed_model_translates_its_pair_without_being_told_to(server, marian):
-    await push_pair(server, marian, "acme/words", "en", "de")
-    order = Order((segment(["the quick brown fox"]), segment(["hello world"])), "de", "en")
-    translated = await server.translator.translate(ACME, order)
-    expected = await ask(server, "acme/words", "the quick brown fox", "hello world")
-    assert tuple(each.segment.text for each in translated) == expected
-    assert [each.models for each in translated] == [("acme/words",)] * 2
-    assert [each.characters for each in translated] == [19, 11]
+async def test_each_sentence_is_given_to_the_model_alone(server):
+    (found,) = await translated(server, "The quick brown fox.\nHello world. One two three.")
+    first, second, third = await ask(server, "acme/en-de", "The quick brown fox.", "Hello world.", "One two three.")
+    assert found == f"{first}\n{second} {third}"
+    (whole,) = await translated(server, "Hello world. One two three.", splitting="off")
+    assert (whole,) == await ask(server, "acme/en-de", "Hello world. One two three.")
 
 
-async def test_what_no_model_translates_goes_through_a_third_language(server, marian):
-    await push_pair(server, marian, "acme/first", "zh", "en")
-    await push_pair(server, marian, "acme/second", "en", "pt")
-    (translated,) = await server.translator.translate(ACME, Order((segment(["one two three"]),), "pt", "zh"))
-    middle = await ask(server, "acme/first", "one two three")
-    assert (translated.segment.text,) == await ask(server, "acme/second", *middle)
-    assert translated.models == ("acme/first", "acme/second")
-    found = {(pair.source, pair.target): pair.models for pair in await server.translator.pairs(ACME)}
-    assert found == {("zh", "en"): ("acme/first",), ("en", "pt"): ("acme/second",), ("zh", "pt"): ("acme/first", "acme/second")}
+async def test_a_sentence_that_is_longer_than_the_model_reads_is_given_to_it_in_parts(server):
+    words = " ".join(["the quick brown fox jumps over the lazy dog"] * 40)
+    (found,) = await translated(server, words)
+    assert len(found) > 100
 
 
-async def test_a_pair_that_nothing_translates_is_refused_with_the_way_to_add_it(server):
-    with pytest.raises(InvalidRequest, match=r"translates en into sw.*yunmo translate routes add en sw MODEL"):
-        await server.translator.translate(ACME, Order((segment(["hello"]),), "sw", "en"))
+async def test_tags_and_placeholders_come_through_whatever_the_model_makes_of_markers(server):
+    bold, end, line = Tag(1, "open", "<b>"), Tag(1, "close", "</b>"), Tag(2, "alone", "<br/>")
+    source = segment(["Hello ", bold, "quick", end, " fox {name}", line, " at https://example.com/a?b=1 now"])
+    (found,) = await server.translator.translate(ACME, Order((source,), "de", "en"))
+    assert sorted(found.segment.tags, key=str) == sorted(source.tags, key=str)
+    assert "{name}" in found.segment.text
+    assert "https://example.com/a?b=1" in found.segment.text
+    assert not [issue for issue in found.issues if issue.kind in {"tag", "placeholder", "url"}]
 
 
-async def test_private_models_translate_for_their_own_project_alone(server, marian):
-    await push_pair(server, marian, "acme/secret", "en", "de", is_private=True)
-    assert [pair.models for pair in await server.translator.pairs(ACME)] == [("acme/secret",)]
-    assert await server.translator.pairs(OTHER) == ()
-    with pytest.raises(InvalidRequest, match="Nothing here translates"):
-        await server.translator.translate(OTHER, Order((segment(["hello"]),), "de", "en"))
+async def test_terms_are_in_the_translation_of_whatever_model(server):
+    terms = {"quick fox": "rascher Fuchs", "world": "Welt"}
+    (found,) = await server.translator.translate(ACME, order("Hello world, said the quick fox.", target="de", terms=terms))
+    assert "Welt" in found.segment.text
+    assert "rascher Fuchs" in found.segment.text
+    assert not [issue for issue in found.issues if issue.kind == "term"]
+    (through,) = await translated(server, "hello brave world", source="zh", target="pt", terms={"world": "mundo"})
+    assert "mundo" in through
 
 
-async def test_tags_come_through(server, marian):
-    await push_pair(server, marian, "acme/words", "en", "de")
-    tag = Tag(1, "alone", "<br/>")
-    (translated,) = await server.translator.translate(ACME, Order((segment(["hello", tag, "world"]),), "de", "en"))
-    assert translated.segment.tags == (tag,)
+@pytest.mark.parametrize("text", ["", "   ", "12 345,67", "→ • —", "{name}", "https://example.com/", "😀"])
+async def test_what_has_no_words_stays_as_it_is_and_costs_no_model(text, server):
+    (found,) = await server.translator.translate(ACME, order(text))
+    assert (found.segment, found.models, found.issues) == (segment([text]), (), ())
+
+
+async def test_the_language_is_found_out_where_it_is_not_told(server):
+    told = await translated(server, "The weather is lovely today, is it not?", source="en", target="pt")
+    found = await server.translator.translate(
+        ACME, order("The weather is lovely today, is it not?", "今天天气很好，我们去公园散步吧。", "42", source=None, target="pt")
+    )
+    assert [each.source for each in found][:2] == ["en", "zh-Hans"]
+    assert found[0].segment.text == told[0]
+    assert 0.5 < found[0].confidence <= 1
+    assert [each.models for each in found] == [("acme/en-pt",), ("acme/zh-en", "acme/en-pt"), ()]
+
+
+async def test_a_text_that_is_in_the_target_language_stays_as_it_is(server):
+    assert await translated(server, "hello world", target="en") == ["hello world"]
+    assert await translated(server, "hello world", target="en-GB") == ["hello world"]
+
+
+async def test_the_scripts_of_chinese_need_no_model(server):
+    (found,) = await server.translator.translate(ACME, order("软件和网络", source="zh-Hans", target="zh-Hant"))
+    assert (found.segment.text, found.models) == ("軟體和網路", ())
+
+
+async def test_what_a_sentence_model_cannot_be_told_is_refused_and_wishes_are_not(server):
+    for wrong, param in (({"formality": "more"}, "formality"), ({"instructions": ("Be brief.",)}, "instructions")):
+        with pytest.raises(Unsupported, match="chat model") as refused:
+            await translated(server, "hello", **wrong)
+        assert refused.value.param == param
+    assert len(await translated(server, "hello", formality="prefer_more", context="A letter.")) == 1
+
+
+# ---------------------------------------------------------------- chat models
+
+
+async def test_a_chat_model_translates_what_it_is_named_for(server):
+    found = await server.translator.translate(ACME, order("Hello {name}!", target="sw", model=TALKER))
+    assert [(each.segment.text, each.models) for each in found] == [("Hello {name}!", (TALKER,))]
+
+
+async def test_a_chat_model_takes_instructions_and_formality(server):
+    wanted = {"formality": "more", "instructions": ("Be brief.",), "context": "A letter.", "terms": {"cloud": "wingu"}}
+    assert await translated(server, "Hello", target="sw", model=TALKER, **wanted) == ["Hello"]
+
+
+async def test_tags_come_through_a_chat_model(server):
+    source = segment(["Hello ", Tag(1, "open", "<b>"), "dear", Tag(1, "close", "</b>"), " world"])
+    (found,) = await server.translator.translate(ACME, Order((source,), "sw", "en", Options(model=TALKER)))
+    assert found.segment == source
+
+
+async def test_who_may_not_infer_may_not_translate(server):
+    for act in (server.translator.pairs(principal("acme", "read")), translated(server, "x", by=principal("acme", "read"))):
+        with pytest.raises(Forbidden):
+            await act

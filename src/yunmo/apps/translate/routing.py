@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from yunmo.apps.translate.abilities import Ability, abilities_of
 from yunmo.apps.translate.route_store import RouteStore
-from yunmo.apps.translate.routes import Found, Route, RouteTable
+from yunmo.apps.translate.routes import Found, Route, RouteTable, language_or_any
 from yunmo.cloud.cloud import Cloud
 from yunmo.cloud.repositories import Listing
 from yunmo.cloud.values import Served
@@ -20,7 +20,7 @@ _TABLES_KEPT = 256
 _ABILITIES_KEPT = 4096
 _TRANSLATORS_LIMIT = 1000
 _PRIORITY_LIMIT = 1000
-TRANSLATING_TASKS = ("translate", "chat")
+_TRANSLATING_TASKS = frozenset({"translate", "chat"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +58,9 @@ class Routing:
         if abs(route.priority) > _PRIORITY_LIMIT:
             raise InvalidRequest(f"A route's priority is from -{_PRIORITY_LIMIT} to {_PRIORITY_LIMIT}.", param="priority")
         served = await self._cloud.inference.find(principal, route.model)
-        if not set(served.tasks) & set(TRANSLATING_TASKS):
-            raise InvalidRequest(
-                f"'{served.name}' does not translate; it does: {', '.join(served.tasks)}. Name a model for translations, or one for chats.",
-                param="model",
-            )
-        named = replace(route, model=served.name)
+        if _TRANSLATING_TASKS.isdisjoint(served.tasks):
+            raise cannot_translate(served)
+        named = replace(route, source=language_or_any(route.source), target=language_or_any(route.target), model=served.name)
         await self._store.put(named)
         return named
 
@@ -111,3 +108,11 @@ class Routing:
                 self._abilities.pop(next(iter(self._abilities)))
             self._abilities[key] = abilities_of(description)
         return self._abilities[key]
+
+
+def cannot_translate(served: Served) -> InvalidRequest:
+    """The error for a model that neither translates nor chats."""
+    return InvalidRequest(
+        f"'{served.name}' does not translate; it does: {', '.join(served.tasks)}. Name a model for translations, or one for chats.",
+        param="model",
+    )
