@@ -4,12 +4,15 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import pytest
+
 from yunmo.apps.translate.carrying import Carried, carry
 from yunmo.apps.translate.hiding import hide, shown
 from yunmo.apps.translate.interpreter import Said
 from yunmo.apps.translate.orders import Issue
 from yunmo.apps.translate.segments import Tag, segment
 from yunmo.apps.translate.terms import TermFinder
+from yunmo.core.errors import RateLimited
 
 BOLD, END, BREAK = Tag(1, "open", "<b>"), Tag(1, "close", "</b>"), Tag(2, "alone", "<br/>")
 BRACKETS = re.compile(r"\[/?\d+\]")
@@ -86,6 +89,26 @@ async def test_what_cannot_be_mended_is_told_and_the_translation_with_the_fewest
     (carried,) = await carry([segment(["cloud and rain ", BREAK, "."])], model, check)
     assert carried == Carried(segment(["CLOUD ", BREAK, "."]), (Issue("term", "RAIN"),))
     assert len(model.heard) == 3
+
+
+class Limited(Scripted):
+    """Answers once."""
+
+    async def translate(self, texts):
+        if self.heard:
+            raise RateLimited("too many")
+        return await super().translate(texts)
+
+
+async def test_where_a_limit_leaves_no_room_for_mending_the_translation_comes_with_its_issues():
+    model = Limited(lambda text: re.sub(r"\d", "", text).upper())
+    (carried,) = await carry([segment(["pay 250 now"])], model, numbers)
+    assert carried == Carried(segment(["PAY  NOW"]), (Issue("number", "250"),))
+
+
+async def test_where_nothing_came_the_limit_is_told():
+    with pytest.raises(RateLimited):
+        await carry([segment(["one ", BREAK, " two"])], Limited(lambda text: BRACKETS.sub("", text)), nothing)
 
 
 async def test_an_empty_answer_is_never_passed_on_in_silence():

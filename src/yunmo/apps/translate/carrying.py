@@ -8,6 +8,7 @@ from yunmo.apps.translate.interpreter import Interpreter, Said
 from yunmo.apps.translate.marking import Style, assemble, mark, pieces, unmark
 from yunmo.apps.translate.orders import Issue
 from yunmo.apps.translate.segments import Segment
+from yunmo.core.errors import Overloaded, RateLimited
 
 Check = Callable[[Segment, Segment], Sequence[Issue]]
 """What a translation lacks that its source has."""
@@ -29,6 +30,7 @@ async def carry(segments: Sequence[Segment], interpreter: Interpreter, check: Ch
 
     What comes back with a marker lost, or without a number or address, is asked again: marked in another style and with what was lost hidden
     behind a marker; at last piece by piece between the tags, which cannot lose any. Of all that came the translation with the fewest issues is taken.
+    Where a limit leaves no room for asking again, what came stays as it is. Raises the model's errors.
     """
     found: list[Carried | None] = [None] * len(segments)
     hidden = [Hidden(each, {}) for each in segments]
@@ -36,7 +38,12 @@ async def carry(segments: Sequence[Segment], interpreter: Interpreter, check: Ch
         left = [index for index, each in enumerate(found) if each is None or _may_be_mended(each, hidden[index])]
         if not left:
             break
-        said = await _asked(interpreter, [hidden[index].segment for index in left], style)
+        try:
+            said = await _asked(interpreter, [hidden[index].segment for index in left], style)
+        except (RateLimited, Overloaded):
+            if any(each is None for each in found):
+                raise
+            break  # a translation with its issues told is better than none
         for index, answer in zip(left, said, strict=True):
             if answer is None:
                 continue

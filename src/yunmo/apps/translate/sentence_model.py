@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from yunmo.apps.translate.asking import Asking, each_once
 from yunmo.apps.translate.interpreter import Said
 from yunmo.apps.translate.joining import Part, halved, joined
+from yunmo.apps.translate.languages import parse
 from yunmo.apps.translate.marking import Style
 from yunmo.apps.translate.routes import Hop
 from yunmo.core.errors import ContextTooLong
 from yunmo.core.tasks import Texts, Translate
 
+_IDEOGRAPHIC = frozenset({"zh", "yue", "ja"})
 _SENTENCES_AT_ONCE = 64
 """Of one request: what a client waits for in one piece, and what others wait behind."""
 
@@ -21,7 +23,12 @@ class SentenceInterpreter:
 
     asking: Asking
     hop: Hop
-    styles: tuple[Style, ...] = ("brackets", "ideographs")
+
+    @property
+    def styles(self) -> tuple[Style, ...]:
+        """Square brackets are copied by most models, full-width ones only where a language has them."""
+        is_ideographic = any(parse(code).base in _IDEOGRAPHIC for code in (self.hop.source, self.hop.target))
+        return ("brackets", "ideographs") if is_ideographic else ("brackets",)
 
     async def translate(self, texts: Sequence[str]) -> list[Said]:
         """The translations in the texts' order; what has no letters stays as it is."""
