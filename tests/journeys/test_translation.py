@@ -7,6 +7,7 @@ import pytest
 from huggingface_hub import HfApi
 
 import tiny_translators
+from starter_models import bergamot_directory
 
 PATH = "/admin/translation/texts"
 ROUTES = "/admin/translation/routes"
@@ -77,6 +78,28 @@ def test_routes_are_added_and_removed_by_projects_and_by_the_operator(yunmo, acm
 def test_a_pair_without_a_route_says_how_to_add_one(yunmo, acme):
     refused = yunmo("translate", "text", "hello", "--from", "en", "--to", "fi", "--key", acme, exit_code=1)
     assert "yunmo translate routes add en fi MODEL" in refused.stderr
+
+
+def test_a_real_model_keeps_what_must_come_through(server, client, acme):
+    directory = bergamot_directory("en", "pt")
+    hub = HfApi(endpoint=server.url, token=acme)
+    hub.create_repo("acme/ours")
+    hub.upload_folder(folder_path=str(directory), repo_id="acme/ours")
+    texts = {
+        "Your order %(id)s of 1,250.50 dollars arrives on January 5.": "Seu pedido %(id)s de 1.250,50 dólares chega em 5 de janeiro.",
+        "Dear customer,\n\nwe have received your letter.  Please wait 3 days.\n": (
+            "Caro cliente,\n\nnós recebemos a sua carta.  Por favor, aguarde 3 dias.\n"
+        ),
+        "Where is my order?": "Onde está a minha encomenda?",
+        "Onde está a minha encomenda?": "Onde está a minha encomenda?",
+    }
+    found = client.post(PATH, json={"texts": list(texts), "target": "pt-BR"}).json()["translations"]
+    assert [each["text"] for each in found] == list(texts.values())
+    assert [each["models"] for each in found] == [["acme/ours"]] * 3 + [[]]
+    assert [each["source"] for each in found] == ["en"] * 3 + ["pt"]
+    assert not any(each["issues"] for each in found)
+    terms = client.post(PATH, json={"texts": ["The cloud is safe."], "source": "en", "target": "pt", "terms": {"cloud": "Nuvem Acme"}})
+    assert "Nuvem Acme" in terms.json()["translations"][0]["text"]
 
 
 BAD = {
