@@ -1,5 +1,6 @@
 """Carrying: segments through a model with everything in them that must arrive, mended where it did not."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -38,42 +39,58 @@ async def carry(segments: Sequence[Segment], interpreter: Interpreter, check: Ch
         left = [index for index, each in enumerate(found) if each is None or _may_be_mended(each, hidden[index])]
         if not left:
             break
+        asked = [(segments[index], hidden[index]) for index in left]
         try:
-            said = await _asked(interpreter, [hidden[index].segment for index in left], style)
+            answers = await _asked(interpreter, asked, style)
         except (RateLimited, Overloaded):
             if any(each is None for each in found):
                 raise
             break  # a translation with its issues told is better than none
-        for index, answer in zip(left, said, strict=True):
-            if answer is None:
+        judged = await asyncio.to_thread(_judged, asked, answers, check)
+        for index, new in zip(left, judged, strict=True):
+            if new is None:
                 continue
-            new = _judged(answer, segments[index], hidden[index], check)
             best = found[index]
             if best is None or len(new.issues) < len(best.issues):
                 found[index] = new
-            hidden[index] = hide(segments[index], [issue.what for issue in new.issues if issue.kind in _HIDDEN_WHEN_LOST])
+            lost = [issue.what for issue in new.issues if issue.kind in _HIDDEN_WHEN_LOST]
+            hidden[index] = hide(segments[index], lost) if lost else hidden[index]
     return [each or Carried(source, (_untranslated(source),)) for each, source in zip(found, segments, strict=True)]
 
 
-async def _asked(interpreter: Interpreter, segments: Sequence[Segment], style: Style | None) -> list[tuple[Segment, bool] | None]:
-    """Each segment's translation and whether it is whole; None where the markers did not come back. Without a style it goes piece by piece."""
-    if style is None:
-        return await _asked_by_pieces(interpreter, segments)
-    said = await interpreter.translate([mark(each, style) for each in segments])
-    unmarked = [unmark(answer.text, each, style) for answer, each in zip(said, segments, strict=True)]
-    return [None if each is None else (each, answer.is_whole) for each, answer in zip(unmarked, said, strict=True)]
+_Asked = Sequence[tuple[Segment, Hidden]]
+"""Segments, and as they are shown to the model."""
+
+_Answer = tuple[Segment, bool]
+"""What came of one, with the tags that were shown, and whether it is whole."""
 
 
-async def _asked_by_pieces(interpreter: Interpreter, segments: Sequence[Segment]) -> list[tuple[Segment, bool] | None]:
-    said = iter(await interpreter.translate([piece for each in segments for piece in pieces(each)]))
-    answers: list[list[Said]] = [[next(said) for _ in pieces(each)] for each in segments]
-    return [
-        (assemble(each, [one.text for one in given]), all(one.is_whole for one in given))
-        for each, given in zip(segments, answers, strict=True)
-    ]
+async def _asked(interpreter: Interpreter, asked: _Asked, style: Style | None) -> list[_Answer | None]:
+    """The answers; None where the markers did not come back. Without a style a segment goes piece by piece. Texts are worked on in a thread."""
+    segments = [hidden.segment for _, hidden in asked]
+    texts = await asyncio.to_thread(_texts, segments, style)
+    said = iter(await interpreter.translate([text for each in texts for text in each]))
+    return await asyncio.to_thread(_answers, segments, [[next(said) for _ in each] for each in texts], style)
 
 
-def _judged(answer: tuple[Segment, bool], original: Segment, hidden: Hidden, check: Check) -> Carried:
+def _texts(segments: Sequence[Segment], style: Style | None) -> list[Sequence[str]]:
+    return [pieces(each) if style is None else (mark(each, style),) for each in segments]
+
+
+def _answers(segments: Sequence[Segment], said: Sequence[Sequence[Said]], style: Style | None) -> list[_Answer | None]:
+    answers: list[_Answer | None] = []
+    for each, given in zip(segments, said, strict=True):
+        texts = [one.text for one in given]
+        translated = assemble(each, texts) if style is None else unmark(texts[0], each, style)
+        answers.append(None if translated is None else (translated, all(one.is_whole for one in given)))
+    return answers
+
+
+def _judged(asked: _Asked, answers: Sequence[_Answer | None], check: Check) -> list[Carried | None]:
+    return [answer and _as_written(answer, original, hidden, check) for (original, hidden), answer in zip(asked, answers, strict=True)]
+
+
+def _as_written(answer: _Answer, original: Segment, hidden: Hidden, check: Check) -> Carried:
     translated, is_whole = answer
     written = shown(translated, hidden.words)
     issues = list(check(original, written)) if written.text.strip() else [_untranslated(original)]
