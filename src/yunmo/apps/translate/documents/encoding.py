@@ -123,7 +123,7 @@ def _common_share(text: str, encoding: str) -> float:
 def _wide(sample: bytes) -> str | None:
     """UTF-16 without a mark, which shows in the zeros of its every other byte."""
     half = len(sample) // 2
-    if sample.count(0) < max(1, half // 5):
+    if sample.count(0) < max(2, half // 5):
         return None
     even, odd = sample[::2].count(0), sample[1::2].count(0)
     if max(even, odd) < 4 * min(even, odd) + half // 5:

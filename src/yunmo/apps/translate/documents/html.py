@@ -53,10 +53,12 @@ class HtmlFormat:
         return html_document(source, is_xml=is_xml)
 
 
-def html_document(source: EncodedText, *, is_xml: bool, prefix: str = "") -> SplicedDocument:
-    """A page that was read; `prefix` begins its units' keys."""
+def html_document(source: EncodedText, *, is_xml: bool, prefix: str = "", names_language: bool = False) -> SplicedDocument:
+    """A page that was read; `prefix` begins its units' keys. Where it says nothing of its language, its translation does so with `names_language`."""
     places = numbered(html_places(source.text, is_xml=is_xml), prefix)
-    return SplicedDocument(source, places, lambda target: language_edits(source.text, target, is_xml=is_xml), "xmlcharrefreplace")
+    root = next((piece for piece in pieces(source.text, is_xml=is_xml) if piece.kind == "open"), None)
+    missing = ("lang", "xml:lang") if names_language else ()
+    return SplicedDocument(source, places, lambda target: _language_edits(root, target, missing), "xmlcharrefreplace")
 
 
 def html_places(text: str, start: int = 0, end: int | None = None, *, is_xml: bool = False) -> Iterator[Place]:
@@ -64,19 +66,24 @@ def html_places(text: str, start: int = 0, end: int | None = None, *, is_xml: bo
     yield from _Reader(text, start, len(text) if end is None else end, is_xml).places()
 
 
-def language_edits(text: str, target: str, *, is_xml: bool) -> Iterator[Edit]:
+def _language_edits(root: Piece | None, target: str, missing: tuple[str, ...]) -> Iterator[Edit]:
     """What the root element says of its language, and where the target needs it of its direction."""
-    root = next((piece for piece in pieces(text, is_xml=is_xml) if piece.kind == "open"), None)
     if root is None or root.name != "html":
         return
+    added = ""
     for name in ("lang", "xml:lang"):
         if attribute := root.attribute(name):
             yield _valued(attribute, target)
+        elif name in missing:
+            added += f' {name}="{target}"'
     direction = "rtl" if is_right_to_left(target) else "ltr"
     if attribute := root.attribute("dir"):
         yield _valued(attribute, direction)
     elif direction == "rtl":
-        yield Edit(root.start + len("<html"), root.start + len("<html"), ' dir="rtl"')
+        added += ' dir="rtl"'
+    if added:
+        at = root.start + len("<html")
+        yield Edit(at, at, added)
 
 
 def _valued(attribute: Attribute, value: str) -> Edit:

@@ -37,7 +37,11 @@ class Place:
 
 
 class SplicedDocument:
-    """A text document. `edits` are what else the target language changes (its name, its direction), made only where something was translated."""
+    """A text document.
+
+    `edits` are what else the target language changes (its name, its direction), made only where something was translated. With `fills`, translations
+    stand beside their sources, and one that is the same as its source is written too.
+    """
 
     def __init__(
         self,
@@ -45,8 +49,10 @@ class SplicedDocument:
         places: Iterable[Place],
         edits: Callable[[str], Iterable[Edit]] = lambda _: (),
         errors: str = "strict",
+        *,
+        fills: bool = False,
     ) -> None:
-        self._source, self._edits, self._errors = source, edits, errors
+        self._source, self._edits, self._errors, self._fills = source, edits, errors, fills
         self._places = sorted(places, key=lambda place: (place.start, -place.end))
         self.units: Sequence[Unit] = [place.unit for place in self._places]
 
@@ -56,15 +62,13 @@ class SplicedDocument:
         with whole_file(path) as file:
             file.write(data)
 
-    def encoded(self, translations: Mapping[str, Segment], target: str) -> bytes:
-        """The document's bytes with these translations."""
-        return self._source.encode(self.spliced(translations, target), self._errors)
+    def encoded(self, translations: Mapping[str, Segment], target: str, *, is_part: bool = False) -> bytes:
+        """The document's bytes with these translations; `is_part` of one that is translated, even where none of its own units is."""
+        changed = changed_units(self.units, translations, fills=self._fills)
+        text = self._spliced(changed, target) if changed or is_part else self._source.text
+        return self._source.encode(text, self._errors)
 
-    def spliced(self, translations: Mapping[str, Segment], target: str) -> str:
-        """The document's text with these translations."""
-        changed = changed_units(self.units, translations)
-        if not changed:
-            return self._source.text
+    def _spliced(self, changed: Mapping[str, Segment], target: str) -> str:
         edits = [
             *self._edits(target),
             *(self._edit(place, changed[place.unit.key], ()) for place in self._inner if place.unit.key in changed),
@@ -103,13 +107,13 @@ def has_words(text: str) -> bool:
     return any(character.isalpha() for character in text)
 
 
-def changed_units(units: Sequence[Unit], translations: Mapping[str, Segment]) -> dict[str, Segment]:
-    """The translations that differ from their units, their tags checked; raises InvalidRequest for a lost tag and a key that no unit has."""
+def changed_units(units: Sequence[Unit], translations: Mapping[str, Segment], *, fills: bool = False) -> dict[str, Segment]:
+    """The translations that differ from their units (all with `fills`), their tags checked; raises InvalidRequest for a lost tag and an unknown key."""
     changed = {}
     left = dict(translations)
     for unit in units:
         translation = left.pop(unit.key, None)
-        if translation is not None and translation != unit.segment:
+        if translation is not None and (fills or translation != unit.segment):
             check_tags(unit, translation)
             changed[unit.key] = translation
     if left:
