@@ -46,8 +46,13 @@ class Document(Protocol):
 class Format(Protocol):
     """A kind of file. Reading raises InvalidRequest for a damaged, encrypted or oversized file, which says what is wrong and how to mend it."""
 
-    name: str
-    extensions: tuple[str, ...]
-    media_types: tuple[str, ...]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def extensions(self) -> tuple[str, ...]: ...
+
+    @property
+    def media_types(self) -> tuple[str, ...]: ...
 
     def read(self, path: Path, options: FormatOptions) -> Document: ...
