@@ -88,25 +88,25 @@ def test_comments_and_lines_of_json_stay(tmp_path):
         ("{a: 1}", "is no key"),
         ('["a\n"]', "is no value"),
         ('["\\x"]', "is no value"),
-        ("[" * 2000 + "]" * 2000, "deeper than 1000 levels"),
-        ("[" * 500_000, "deeper than 1000 levels"),
+        ("[" * 201 + "]" * 201, "deeper than 200 levels"),
+        ("[" * 500_000, "deeper than 200 levels"),
         ("/*" * 100_000, "is no value"),
         ('["' + "\\" * 99_999, "is no value"),
         ("[01]", "comma"),
     ],
 )
 def test_what_is_no_json_is_refused(tmp_path, text, said):
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(InvalidRequest, match=said):
         document(JsonFormat(), text, tmp_path)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_long_strings_are_looked_at_in_time(tmp_path):
-    started = time.monotonic()
+    started = time.process_time()
     for text in ("a" * 200_000 + " ", "字" * 200_000, "aB" * 100_000 + "é", "a-" * 100_000 + "é", "<a " * 100_000):
         document(JsonFormat(), json.dumps([text]), tmp_path)
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 _VALUES = st.recursive(
@@ -130,7 +130,7 @@ def shape(value):
     return str if isinstance(value, str) else (type(value), value)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=_VALUES, indent=st.sampled_from([None, 0, 2]), ascii_only=st.booleans())
 def test_any_json_keeps_its_shape(tmp_path, value, indent, ascii_only):
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)

@@ -150,7 +150,7 @@ def test_a_text_of_100_mb_is_translated_in_less_than_300_mb_of_memory(tmp_path):
     assert peak < 300 * 1024
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(st.sampled_from("ab .\n\r\t-中é") | st.characters(exclude_characters="\0", codec="utf-8"), max_size=300))
 def test_any_text_is_the_same_bytes_by_itself(tmp_path, text):
     read = document(PlainFormat(), text, tmp_path)

@@ -130,7 +130,7 @@ def test_a_line_break_in_a_translation_breaks_no_cue(tmp_path):
 _LINE = st.text(st.sampled_from("ab c.é中!-<>{}&1"), min_size=1, max_size=40).filter(lambda line: line.strip())
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cues=st.lists(st.lists(_LINE, min_size=1, max_size=3), min_size=1, max_size=6), newline=st.sampled_from(["\n", "\r\n"]))
 def test_any_subtitles_keep_their_cues(tmp_path, cues, newline):
     text = "".join(f"{n}\n00:00:0{n},000 --> 00:00:0{n},500\n" + "\n".join(lines) + "\n\n" for n, lines in enumerate(cues, 1)).replace(

@@ -14,7 +14,7 @@ from yunmo.apps.translate.documents.format import Document, FormatOptions, Unit
 from yunmo.apps.translate.documents.html import html_document
 from yunmo.apps.translate.documents.inline import Write, markup_writer, place
 from yunmo.apps.translate.documents.markup import Piece, pieces
-from yunmo.apps.translate.documents.splicing import Edit, Place, SplicedDocument, changed_units, numbered
+from yunmo.apps.translate.documents.splicing import Edit, Place, SplicedDocument, changed_units, numbered, within_limit
 from yunmo.apps.translate.documents.xml import parse_xml
 from yunmo.apps.translate.segments import Segment
 from yunmo.core.errors import InvalidRequest
@@ -52,7 +52,7 @@ class EpubDocument:
 
     def __init__(self, path: Path, parts: Mapping[str, SplicedDocument]) -> None:
         self._path, self._parts = path, parts
-        self.units: Sequence[Unit] = [unit for part in parts.values() for unit in part.units]
+        self.units: Sequence[Unit] = list(within_limit(unit for part in parts.values() for unit in part.units))
 
     def write(self, translations: Mapping[str, Segment], target: str, path: Path) -> None:
         """Write the book; parts without words stay byte by byte, and in their order."""

@@ -10,7 +10,7 @@ from yunmo.apps.translate.documents.format import Document, FormatOptions, Unit
 from yunmo.apps.translate.documents.inline import tagged
 from yunmo.apps.translate.documents.output import whole_file
 from yunmo.apps.translate.documents.plurals import Plurals, plurals_of
-from yunmo.apps.translate.documents.splicing import Edit, applied, check_tags, has_words
+from yunmo.apps.translate.documents.splicing import Edit, applied, check_tags, has_words, within_limit
 from yunmo.apps.translate.segments import Segment
 from yunmo.core.errors import InvalidRequest
 
@@ -35,7 +35,7 @@ class GettextFormat:
         """The messages without a translation: one unit each, two where there is a plural."""
         del options
         source = read_text(path)
-        return GettextDocument(source, list(_entries(source.text)))
+        return GettextDocument(source, list(within_limit(_entries(source.text))))
 
 
 @dataclass(slots=True)
@@ -60,6 +60,7 @@ class GettextDocument:
 
     def __init__(self, source: EncodedText, entries: Sequence[_Entry]) -> None:
         self._source, self._entries = source, entries
+        self._newline = "\r\n" if "\r\n" in source.text else "\n"
         self._header = next((entry for entry in entries if entry.fields.get("msgid") == "" and entry.end), None)
         self._messages = {str(number): entry for number, entry in enumerate((entry for entry in entries if entry.is_open), 1)}
         self.units: Sequence[Unit] = [unit for key, entry in self._messages.items() for unit in _units(key, entry)]
@@ -89,7 +90,7 @@ class GettextDocument:
         one, many = translations.get(key), translations.get(f"{key}.plural")
         if one is None and many is None:
             return
-        newline = "\r\n" if "\r\n" in self._source.text else "\n"
+        newline = self._newline
         one_text, many_text = (found.source for found in (one or many, many or one) if found is not None)
         if "msgid_plural" not in entry.fields:
             yield Edit(entry.start, entry.end, _field("msgstr", one_text, newline))

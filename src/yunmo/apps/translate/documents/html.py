@@ -33,6 +33,7 @@ _READ_META = frozenset({
 # fmt: on
 _BUTTONS = frozenset({"button", "submit", "reset"})
 _LABELLED = frozenset({"track", "option", "optgroup"})
+_RUN_PIECES = 20_000  # a paragraph with more is made to fill the memory, and is cut
 _NO_TRANSLATION = re.compile(r"(?:^|\s)notranslate(?:\s|$)")
 
 
@@ -113,7 +114,7 @@ class _Reader:
                 yield from self._finish()
             else:
                 self._run.append(piece)
-                if name == "br" and self._is_second_break():
+                if len(self._run) >= _RUN_PIECES or (name == "br" and self._is_second_break()):
                     yield from self._finish()
         yield from self._finish()
 

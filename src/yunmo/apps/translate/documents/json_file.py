@@ -12,7 +12,8 @@ from yunmo.apps.translate.documents.inline import tagged
 from yunmo.apps.translate.documents.splicing import Place, SplicedDocument, has_words, in_order, numbered
 from yunmo.core.errors import InvalidRequest
 
-DEPTH = 1000
+DEPTH = 200
+_KEY_CHARACTERS, _NOTE_CHARACTERS = 256, 200
 _SPACE = re.compile(r"(?:[ \t\r\n\ufeff]|//[^\r\n]*|/\*(?:[^*]|\*(?!/))*+\*/)*+")
 _STRING = re.compile(r'"((?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*+)"')
 _SCALAR = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null")
@@ -98,7 +99,7 @@ def _rule(field: str) -> re.Pattern[str]:
 
 def _written(path: Steps) -> str:
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
-    return text.removeprefix(".")
+    return text.removeprefix(".")[-_NOTE_CHARACTERS:]
 
 
 def _strings(text: str) -> Iterator[_String]:
@@ -161,7 +162,7 @@ def _key(text: str, at: int, path: list[str | int]) -> int:
     found = _STRING.match(text, at)
     if not found:
         raise _wrong(text, at, "is no key")
-    path[-1] = str(json.loads(found[0]))
+    path[-1] = str(json.loads(found[0]))[:_KEY_CHARACTERS]
     at = _skip(text, found.end())
     if not text.startswith(":", at):
         raise _wrong(text, at, "is no colon")

@@ -13,8 +13,9 @@ from yunmo.apps.translate.documents.inline import collapsed, place
 from yunmo.apps.translate.documents.markdown_text import MarkdownText, flat
 from yunmo.apps.translate.documents.splicing import Place, SplicedDocument, has_words, in_order, numbered
 from yunmo.apps.translate.segments import Tag, TagKind, segment
+from yunmo.core.errors import InvalidRequest
 
-MARKDOWN_BYTES = 8 << 20
+MARKDOWN_BYTES, MARKDOWN_LINES = 4 << 20, 100_000
 _FRONT_MATTER = re.compile(
     r"(?:---[ \t]*(?:\r\n|\r|\n)(?:.*?(?:\r\n|\r|\n))??(?:---|\.\.\.)|\+\+\+[ \t]*(?:\r\n|\r|\n)(?:.*?(?:\r\n|\r|\n))??\+\+\+)[ \t]*(?:\r\n|\r|\n|\Z)",
     re.DOTALL,
@@ -41,6 +42,8 @@ class MarkdownFormat:
         """The document's blocks in reading order, inline formats as tags."""
         del options
         source = read_text(path, limit=MARKDOWN_BYTES)
+        if len(_LINE_END.findall(source.text)) > MARKDOWN_LINES:
+            raise InvalidRequest(f"The file has more than the {MARKDOWN_LINES:,} lines that are read of Markdown: split it.")
         return SplicedDocument(source, numbered(_Reader(source.text).places()))
 
 

@@ -14,6 +14,7 @@ _ATTRIBUTE = re.compile(r"""[\s/]*(?:([^\s/>=][^\s/>=]*)(?:\s*=\s*(?:"([^"]*)"|'
 _TAG_END = re.compile(r"[\s/]*>")
 _RAW = frozenset({"script", "style", "xmp", "iframe", "noembed", "noframes", "plaintext", "title", "textarea"})
 VOID = frozenset({"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"})
+_ATTRIBUTES = 1000
 _SUBSET = 16_384  # as far as the end of a DOCTYPE's own declarations is looked for
 _UNFIT = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
@@ -122,7 +123,8 @@ def _tag(text: str, at: int, end: int, name: re.Match[str], kind: PieceKind, is_
                 return Piece("text", at, end)  # a tag that nothing closes
             stop += 1
             continue
-        attributes.append(_attribute(found, is_xml))
+        if len(attributes) < _ATTRIBUTES:
+            attributes.append(_attribute(found, is_xml))
         stop = found.end()
     tag = name[0] if is_xml else name[0].lower()
     is_alone = kind == "open" and ("/" in closing[0] if is_xml else tag in VOID)

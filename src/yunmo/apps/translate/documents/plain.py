@@ -16,7 +16,7 @@ from yunmo.apps.translate.documents.splicing import check_tags, has_words
 from yunmo.apps.translate.segments import Segment, segment
 from yunmo.core.errors import InvalidRequest
 
-PLAIN_BYTES = 256 << 20
+PLAIN_BYTES, PARAGRAPHS = 128 << 20, 4_000_000
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 _LINES_OF_ONE = re.compile(rb"[ \t]*(?:[-*+\xe2#>|=]|\d{1,3}[.)]|[A-Za-z][.)] )")
 _WRAPPED_WIDTH = range(40, 121)
@@ -34,7 +34,7 @@ class PlainFormat:
     media_types = ("text/plain",)
 
     def read(self, path: Path, options: FormatOptions) -> Document:
-        """The text's paragraphs; a file of up to 256 MB stays on the disk."""
+        """The text's paragraphs; a file of up to 128 MB stays on the disk."""
         del options
         size = path.stat().st_size
         if size > PLAIN_BYTES:
@@ -64,6 +64,8 @@ class PlainDocument(Sequence[Unit]):
         for first, last in _paragraphs(data, start, encoding):
             self._starts.append(first)
             self._ends.append(last)
+            if len(self._ends) > PARAGRAPHS:
+                raise InvalidRequest(f"The file has more than the {PARAGRAPHS:,} paragraphs that are read of plain text: split it.")
 
     @property
     def units(self) -> Sequence[Unit]:

@@ -1,15 +1,21 @@
 """Documents that are written by putting translations into their source's text, which stays as it is around them."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import TypeVar
 
 from yunmo.apps.translate.documents.encoding import EncodedText
 from yunmo.apps.translate.documents.format import Unit
 from yunmo.apps.translate.documents.output import whole_file
 from yunmo.apps.translate.segments import Segment, Tag, TagKind
 from yunmo.core.errors import InvalidRequest
+
+UNITS = 100_000
+_NO_SPANS: Mapping[tuple[int, TagKind], tuple[int, int]] = MappingProxyType({})
+_Thing = TypeVar("_Thing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,7 @@ class Place:
     start: int
     end: int
     write: Callable[[Segment, Callable[[Tag], str]], str]
-    spans: Mapping[tuple[int, TagKind], tuple[int, int]] = field(default_factory=dict)
+    spans: Mapping[tuple[int, TagKind], tuple[int, int]] = field(default_factory=lambda: _NO_SPANS)
 
 
 class SplicedDocument:
@@ -53,7 +59,7 @@ class SplicedDocument:
         fills: bool = False,
     ) -> None:
         self._source, self._edits, self._errors, self._fills = source, edits, errors, fills
-        self._places = sorted(places, key=lambda place: (place.start, -place.end))
+        self._places = sorted(within_limit(places), key=lambda place: (place.start, -place.end))
         self.units: Sequence[Unit] = [place.unit for place in self._places]
 
     def write(self, translations: Mapping[str, Segment], target: str, path: Path) -> None:
@@ -91,9 +97,17 @@ class SplicedDocument:
         return Edit(place.start, place.end, place.write(translation, tag_text))
 
 
+def within_limit(things: Iterable[_Thing]) -> Iterator[_Thing]:
+    """The same things; InvalidRequest for more of them than a document may have units, which keeps its memory within bounds."""
+    for count, thing in enumerate(things):
+        if count >= UNITS:
+            raise InvalidRequest(f"The document has more than {UNITS:,} passages to translate: split it.")
+        yield thing
+
+
 def numbered(places: Iterable[Place], prefix: str = "") -> list[Place]:
     """The places in reading order, their units' keys `prefix` and a number."""
-    ordered = sorted(places, key=lambda place: (place.start, -place.end))
+    ordered = sorted(within_limit(places), key=lambda place: (place.start, -place.end))
     return [replace(place, unit=replace(place.unit, key=f"{prefix}{number}")) for number, place in enumerate(ordered, 1)]
 
 

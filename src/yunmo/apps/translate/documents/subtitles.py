@@ -34,14 +34,15 @@ class SubtitleFormat:
         """The cues that have words, one unit each; lines of a translation are balanced anew, two at most."""
         del options
         source = read_text(path)
-        places = (self._place(source.text, start, end, number) for number, (start, end) in enumerate(_cues(source.text), 1))
+        newline = next((line_end for line_end in ("\r\n", "\n", "\r") if line_end in source.text), "\n")
+        places = (self._place(source.text, (start, end), number, newline) for number, (start, end) in enumerate(_cues(source.text), 1))
         return SplicedDocument(source, numbered(found for found in places if found))
 
-    def _place(self, text: str, start: int, end: int, number: int) -> Place | None:
+    def _place(self, text: str, span: tuple[int, int], number: int, newline: str) -> Place | None:
+        start, end = span
         lines = text[start:end].splitlines()
         is_dialogue = len(lines) > 1 and all(_SPEAKER.match(line) for line in lines)
         run = list(_run(text, start, end, _CUE_TAG, keeps_breaks=is_dialogue))
-        newline = next((line_end for line_end in ("\r\n", "\n", "\r") if line_end in text), "\n")
         escape = escaped if self._is_web else str
 
         def writer(_: str) -> Write:

@@ -14,6 +14,7 @@ from yunmo.apps.translate.segments import Segment, Tag
 from yunmo.core.errors import InvalidRequest
 
 _DELIMITERS = ",;\t|"
+_NOTE_CHARACTERS = 80
 _SAMPLE_ROWS, _SAMPLE_CHARACTERS = 50, 1 << 16
 
 
@@ -42,12 +43,13 @@ class TableFormat:
         cells = list(_cells(source.text, delimiter))
         header = [cell.text.strip() for cell in cells if cell.row == 0]
         first, wanted = _wanted(header, options.columns)
+        writers = {is_quoted: _writer(delimiter, is_quoted=is_quoted) for is_quoted in (False, True)}
         places = []
         for cell in cells:
             if cell.row >= first and (wanted is None or cell.column in wanted) and has_words(cell.text):
-                name = header[cell.column] if cell.column < len(header) and cell.row else ""
+                name = header[cell.column][:_NOTE_CHARACTERS] if cell.column < len(header) and cell.row else ""
                 note = f"row {cell.row + 1}, column {cell.column + 1}" + (f": {name}" if name else "")
-                places.append(Place(Unit("", tagged(cell.text), note), cell.start, cell.end, _writer(cell, delimiter)))
+                places.append(Place(Unit("", tagged(cell.text), note), cell.start, cell.end, writers[cell.is_quoted]))
         return SplicedDocument(source, numbered(places))
 
 
@@ -55,13 +57,12 @@ CSV = TableFormat("csv", (".csv",), ("text/csv",))
 TSV = TableFormat("tsv", (".tsv", ".tab"), ("text/tab-separated-values",))
 
 
-def _writer(cell: _Cell, delimiter: str) -> Write:
-    plain = in_order(str)
-    needs_quotes = re.compile(f'[{re.escape(delimiter)}"\r\n]')
+def _writer(delimiter: str, *, is_quoted: bool) -> Write:
+    plain, needs_quotes = in_order(str), re.compile(f'[{re.escape(delimiter)}"\r\n]')
 
     def write(translation: Segment, tag_text: Callable[[Tag], str]) -> str:
         text = plain(translation, tag_text)
-        return '"' + text.replace('"', '""') + '"' if cell.is_quoted or needs_quotes.search(text) else text
+        return '"' + text.replace('"', '""') + '"' if is_quoted or needs_quotes.search(text) else text
 
     return write
 

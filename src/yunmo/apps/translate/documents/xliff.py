@@ -14,6 +14,7 @@ from yunmo.apps.translate.documents.xml import parse_xml
 from yunmo.apps.translate.segments import Segment, Tag, TagKind, segment
 from yunmo.core.errors import InvalidRequest
 
+_NOTE_CHARACTERS = 500
 _UNITS = frozenset({"trans-unit", "segment"})
 _WHOLE = frozenset({"bpt", "ept", "ph", "it", "ut"})
 _UNTRANSLATED_STATES = frozenset({"new", "needs-translation"})
@@ -86,7 +87,7 @@ class _Reader:
             inner, _ = self._inside(piece, stream)
             words = collapsed(html.unescape("".join(self._text[part.start : part.end] for part in inner if part.kind == "text"))).strip()
             holder = next((element for element in reversed(self._stack) if element.name in {"unit", "trans-unit"}), parent)
-            holder.notes.append(words)
+            holder.notes.append(words[:_NOTE_CHARACTERS])
         elif piece.kind == "open":
             own = piece.value("translate")
             is_translated = own != "no" if own else parent is None or parent.is_translated
@@ -132,9 +133,9 @@ class _Reader:
         return Place(Unit("", made, self._note(unit)), start, end, self._write(unit, unit.source_tag), spans)
 
     def _note(self, unit: _Element) -> str:
-        around = [note for element in self._stack if element.name == "unit" for note in element.notes]
+        around = [note for element in self._stack if element.name == "unit" for note in element.notes[:3]]
         holder = next((element for element in reversed(self._stack) if element.name == "unit"), unit)
-        return "; ".join(filter(None, [holder.piece.value("id"), *around, *unit.notes]))
+        return "; ".join(filter(None, [holder.piece.value("id"), *around, *unit.notes[:3]]))[:_NOTE_CHARACTERS]
 
     def _segment(self, inner: list[Piece], *, keeps_space: bool) -> tuple[Segment, Mapping[tuple[int, TagKind], tuple[int, int]]]:
         run = list(_whole(inner))
