@@ -51,7 +51,8 @@ def local_name(name: str) -> str:
 
 def _prefix(namespace: str) -> str | None:
     if namespace.startswith(_OPEN_DOCUMENT):
-        return namespace.removeprefix(_OPEN_DOCUMENT).rpartition(":")[0].removesuffix("-compatible").removeprefix("xsl-")
+        name = namespace.removeprefix(_OPEN_DOCUMENT).rpartition(":")[0].removesuffix("-compatible").removeprefix("xsl-")
+        return "draw" if name == "drawing" else name
     for start in (_MICROSOFT, _STRICT):
         if namespace.startswith(start):
             path = namespace.removeprefix(start).replace("/2006", "").removesuffix("/main")

@@ -1,13 +1,32 @@
 import pytest
-from office_files import are_same, pictures, rich_presentation, rich_word_document, rich_workbook, soffice, translated
 
+from office_files import (
+    are_same,
+    pictures,
+    rich_open_presentation,
+    rich_open_spreadsheet,
+    rich_open_text,
+    rich_presentation,
+    rich_word_document,
+    rich_workbook,
+    soffice,
+    translated,
+)
 from yunmo.apps.translate.documents.docx import Docx
 from yunmo.apps.translate.documents.format import FormatOptions
+from yunmo.apps.translate.documents.opendocument import PRESENTATION, SPREADSHEET, TEXT
 from yunmo.apps.translate.documents.pptx import Pptx
 from yunmo.apps.translate.documents.xlsx import Xlsx
 from yunmo.apps.translate.segments import segment
 
-FORMATS = [(Docx, "docx", rich_word_document), (Pptx, "pptx", rich_presentation), (Xlsx, "xlsx", rich_workbook)]
+FORMATS = [
+    (Docx(), "docx", rich_word_document),
+    (Pptx(), "pptx", rich_presentation),
+    (Xlsx(), "xlsx", rich_workbook),
+    (TEXT, "odt", rich_open_text),
+    (SPREADSHEET, "ods", rich_open_spreadsheet),
+    (PRESENTATION, "odp", rich_open_presentation),
+]
 
 
 def renewed(source):
@@ -20,7 +39,7 @@ def renewed(source):
 def test_libreoffice_opens_a_translation_and_draws_the_same_pages_for_the_same_words(tmp_path, format_, extension, make):
     source = make(tmp_path / f"a.{extension}")
     before = pictures(source, tmp_path / "before")
-    again = translated(format_().read(source, FormatOptions()), tmp_path / f"b.{extension}", "en-US", renewed)
-    other = translated(format_().read(source, FormatOptions()), tmp_path / f"c.{extension}", "en-US")
+    again = translated(format_.read(source, FormatOptions()), tmp_path / f"b.{extension}", "en-US", renewed)
+    other = translated(format_.read(source, FormatOptions()), tmp_path / f"c.{extension}", "en-US")
     assert are_same(before, pictures(again, tmp_path / "again"))
     assert not are_same(before, pictures(other, tmp_path / "other"))
