@@ -1,6 +1,7 @@
 from xml.etree import ElementTree as ET
 
 import pytest
+
 from office_files import (
     OPEN,
     open_document,
@@ -14,7 +15,6 @@ from office_files import (
     with_parts,
     word_document,
 )
-
 from yunmo.apps.translate.documents.format import FormatOptions
 from yunmo.apps.translate.documents.opendocument import PRESENTATION, SPREADSHEET, TEXT
 from yunmo.apps.translate.segments import Segment
@@ -124,6 +124,7 @@ def test_an_independent_reader_sees_the_translated_words_in_their_spans(tmp_path
     [
         ("  Two   words\n ", "Two words"),
         ("a<text:s/><text:s text:c='3'/>b", "a    b"),
+        ("a<text:s text:c='99999999999'/>b<text:s text:c='-1'/>c", "a b c"),
         ("Hel<text:span text:style-name='T3'>lo </text:span> you", "Hello you"),
         ("<text:bookmark text:name='b'/>Hello <text:bookmark text:name='c'/> you", "Hello <1/>you"),
         ("<text:span text:style-name='T1'><text:span text:style-name='T2'>all</text:span></text:span>", "all"),

@@ -54,8 +54,10 @@ def test_utf_16_is_read_and_written_as_utf_8():
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b'<!DOCTYPE a [<!ENTITY e "x">]><a>&e;</a>', "document type"),
-        (b'<!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>', "document type"),
+        (b'<!DOCTYPE a [<!ENTITY e "x">]><a>&e;</a>', "entity 'e' of its own"),
+        (b'<!DOCTYPE a [<!ENTITY % p SYSTEM "file:///etc/passwd">%p;]><a/>', "entity 'p' of its own"),
+        (b'<!DOCTYPE a SYSTEM "file:///etc/passwd"><a>&e;</a>', "entity 'e' of its own"),
+        (b"<a>&e;</a>", "not well-formed"),
         (b"<a><b></a>", "not well-formed"),
         (b"<a>" * (DEPTH_LIMIT + 1) + b"</a>" * (DEPTH_LIMIT + 1), "nested deeper"),
         (b'<?xml version="1.0" encoding="no-such"?><a/>', "encoding"),
@@ -65,6 +67,12 @@ def test_utf_16_is_read_and_written_as_utf_8():
 def test_xml_that_would_do_harm_is_refused(data, said):
     with pytest.raises(InvalidRequest, match=said):
         Source(data, "part")
+
+
+def test_a_document_type_is_passed_over_and_nothing_is_loaded():
+    data = b'<!DOCTYPE a PUBLIC "-//X//DTD Manifest 1.0//EN" "file:///nowhere/Manifest.dtd">\n<a>b</a>'
+    source = Source(data, "part")
+    assert (source.text(source.root), source.spliced([])) == ("b", data)
 
 
 def test_more_elements_than_the_limit_are_refused(monkeypatch):

@@ -1,9 +1,9 @@
 import openpyxl
 import pytest
 import xlsxwriter
-from office_files import parts, pseudo, rich_workbook, rows, skeleton, translated, with_parts, word_document
 from openpyxl.cell.rich_text import CellRichText
 
+from office_files import parts, pseudo, rich_workbook, rows, skeleton, translated, with_parts, word_document
 from yunmo.apps.translate.documents.format import FormatOptions
 from yunmo.apps.translate.documents.xlsx import Xlsx
 from yunmo.apps.translate.segments import Segment, segment
@@ -199,7 +199,7 @@ def test_inline_strings_are_units_too(tmp_path):
     assert rows(translated(read(tmp_path / "a.xlsx"), tmp_path / "b.xlsx")) == [["[HELLO]"], ["[HELLO]"]]
 
 
-@pytest.mark.parametrize("text", ["Tab\tand\r\nreturn", "like _x0041_ an escape", "a <&> b", "  outer  "])
+@pytest.mark.parametrize("text", ["Tab\tand\r\nreturn", "like _x0041_ an escape", "half _xD800_ a sign", "a <&> b", "  outer  "])
 def test_strange_characters_of_strings_come_through(tmp_path, text):
     source = workbook(tmp_path / "a.xlsx", text)
     document = read(source)

@@ -9,7 +9,6 @@ from yunmo.apps.translate.documents.archive import Archive, open_archive
 from yunmo.apps.translate.documents.format import FormatOptions
 from yunmo.apps.translate.documents.office.cultures import Culture
 from yunmo.apps.translate.documents.office.document import OfficeDocument, Splices, Units
-from yunmo.apps.translate.documents.office.namespaces import local_name
 from yunmo.apps.translate.documents.office.open_text import Looks, OpenParagraph, looks_of, read_open_paragraph
 from yunmo.apps.translate.documents.office.package import MACROS, SIGNATURE, check_is_archive
 from yunmo.apps.translate.documents.office.spans import Element, Source, Span, Splice, attribute_span, quoted, with_attribute
@@ -153,9 +152,7 @@ def _check(archive: Archive, wanted: OpenDocument) -> None:
         raise InvalidRequest(
             f"The file is of the type {media_type!r} and no {wanted.extensions[0]} file: give it the extension of what it is."
         )
-    if _MANIFEST in archive and any(
-        local_name(each.name) == "encryption-data" for each in Source(archive.read(_MANIFEST), _MANIFEST).root.descendants()
-    ):
+    if _MANIFEST in archive and b"encryption-data" in archive.read(_MANIFEST):
         raise InvalidRequest("The file is encrypted: open it with its password, take the password away, and save it again.")
 
 

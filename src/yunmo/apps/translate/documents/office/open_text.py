@@ -91,7 +91,7 @@ class _Reader:
                 yield from self.content(content, (*spans, content))
             elif content.name == "text:s":
                 self.ends_in_space = False
-                yield Run(" " * int(content.attributes.get("text:c", "1")), self._number(spans))
+                yield Run(" " * _count(content.attributes.get("text:c", "")), self._number(spans))
             elif content.name == "text:ruby":
                 base = content.child("text:ruby-base")
                 yield from self.content(base, spans) if base else ()
@@ -120,6 +120,11 @@ class _Reader:
             self.numbers[look] = len(self.formats)
             self.formats.append(spans)
         return self.numbers[look]
+
+
+def _count(written: str) -> int:
+    """How many spaces an element stands for; more than a line has room for are one."""
+    return int(written) if written.isascii() and written.isdecimal() and len(written) < 4 else 1
 
 
 def _around(source: Source, spans: Sequence[Element]) -> tuple[bytes, bytes]:

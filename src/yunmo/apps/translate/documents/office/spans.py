@@ -85,7 +85,7 @@ class Text(NamedTuple):
 class Source:
     """An XML document that was read; `name` is what its errors call it. What stands within `passed` is not looked at.
 
-    Raises InvalidRequest where it is not well-formed, has a document type (no office format allows one, and entities come with it), or is nested
+    Raises InvalidRequest where it is not well-formed, declares entities or uses such (of a document type nothing is loaded), or is nested
     deeper than `DEPTH_LIMIT` or has more than `ELEMENT_LIMIT` elements.
     """
 
@@ -168,7 +168,8 @@ class _Parser:
         self._expat = expat.ParserCreate("utf-8", " ")
         self._expat.StartElementHandler = self._start
         self._expat.EndElementHandler = self._end
-        self._expat.StartDoctypeDeclHandler = self._refuse_doctype
+        self._expat.EntityDeclHandler = self._refuse_entity
+        self._expat.SkippedEntityHandler = self._refuse_entity
         try:
             self._expat.Parse(data, True)
         except expat.ExpatError as error:
@@ -210,9 +211,9 @@ class _Parser:
             element.inner = Span(element.inner.start, at)
             element.span = Span(element.span.start, self._data.index(b">", at) + 1)
 
-    def _refuse_doctype(self, *_: object) -> None:
+    def _refuse_entity(self, name: str, *_: object) -> None:
         raise InvalidRequest(
-            f"{self._name} has a document type, which office documents may not have: open it in its own program and save it again."
+            f"{self._name} has the entity {name!r} of its own, which is not read: open the document in its own program and save it again."
         )
 
 
