@@ -140,6 +140,14 @@ def test_white_space_and_spans_are_read_as_they_show(tmp_path, inner, expected):
     assert units(read(tmp_path / "b.odt"))[0][1] == shown(pseudo(document.units[0].segment))
 
 
+def test_a_link_stays_within_the_span_that_it_stood_in(tmp_path):
+    inner = '<text:span text:style-name="T1">See <text:a xlink:href="x">it</text:a></text:span> now'
+    document = read(paragraph_document(tmp_path / "a.odt", inner))
+    assert units(document)[0][1] == "<1>See </1><2>it</2> now"
+    wanted = '<text:span text:style-name="T1">[SEE ]</text:span><text:span text:style-name="T1"><text:a xlink:href="x">[IT]</text:a></text:span>[ NOW]'
+    assert wanted in content(translated(document, tmp_path / "b.odt"))
+
+
 def test_spaces_tabs_and_breaks_of_a_translation_show(tmp_path):
     document = read(paragraph_document(tmp_path / "a.odt", "Hello <text:span text:style-name='T1'>you</text:span>"))
     change = Segment(("  a  b \tc\nd ", *document.units[0].segment.parts[1:]))

@@ -96,9 +96,12 @@ class _Reader:
                 base = content.child("text:ruby-base")
                 yield from self.content(base, spans) if base else ()
             elif content.name in {"text:a", "text:meta"} and content.inner.start:
-                yield Mark("open", (Span(content.span.start, content.inner.start),))
-                yield from self.content(content, spans)
-                yield Mark("close", (Span(content.inner.end, content.span.end),))
+                opening, closing = _around(
+                    self.source, spans
+                )  # stay outside: LibreOffice loses links that hold a span where it had the link
+                yield Mark("open", (opening, Span(content.span.start, content.inner.start)))
+                yield from self.content(content, ())
+                yield Mark("close", (Span(content.inner.end, content.span.end), closing))
             elif content.name not in _PASSED:
                 self.ends_in_space &= content.name.startswith(_WIDTHLESS)
                 opening, closing = _around(self.source, spans)
