@@ -17,8 +17,8 @@ from yunmo.apps.translate.documents.office.spans import Source, Span, Splice, wi
 from yunmo.apps.translate.documents.office.workbook import sought_texts, tables, with_unlike_headers
 from yunmo.apps.translate.segments import Segment
 
-_ROWS = re.compile(rb"<(?:\w+:)?sheetData\b[^>]*(?<!/)>(.*)</(?:\w+:)?sheetData>", re.DOTALL)
-_COMPUTED_TEXT = re.compile(rb"<(?:\w+:)?c\b[^>]*\st=[\"']str[\"']")
+_ROWS = re.compile(rb"<((?:\w+:)?sheetData)\b[^<>]*(?<!/)>")
+_COMPUTED_TEXT = re.compile(rb"<(?:\w+:)?c\b[^<>]*\st=[\"']str[\"']")
 _BEFORE_CALCULATION = {"fileVersion", "fileSharing", "workbookPr", "workbookProtection", "bookViews", "sheets", "functionGroups", "externalReferences", "definedNames"}  # fmt: skip
 
 
@@ -79,7 +79,8 @@ def _sheets(package: Package) -> Iterator[tuple[str, str]]:
 def _without_numbers(data: bytes, part: str) -> Source:
     """A sheet's part; rows are passed over where their texts are all shared: there may be millions of cells."""
     rows = _ROWS.search(data) if b"inlineStr" not in data else None
-    return Source(data, part, Span(*rows.span(1)) if rows else None)
+    end = data.rfind(b"</" + rows[1] + b">") if rows else 0
+    return Source(data, part, Span(rows.end(), end) if rows and end > rows.end() else None)
 
 
 def _computed_anew(workbook: Source) -> Splice:

@@ -11,11 +11,11 @@ from yunmo.apps.translate.documents.office.texts import AttributeText
 from yunmo.apps.translate.segments import Segment
 
 _FORMULA = re.compile(
-    rb"<(?:\w+:)?(f|formula[12]?|calculatedColumnFormula|totalsRowFormula|definedName)\b[^>]*(?<!/)>((?:<(?:\w+:)?f>)?[^<]*)<"
+    rb"<(?:\w+:)?(f|formula[12]?|calculatedColumnFormula|totalsRowFormula|definedName)\b[^<>]*(?<!/)>((?:<(?:\w+:)?f>)?[^<]*)<"
 )
 _LITERAL = re.compile(r'"((?:[^"]|"")*)"')
 _COLUMN = re.compile(r"\[[@#]?((?:[^\[\]']|'.)+)\]")
-_SOUGHT = re.compile(rb"<(?:\w+:)?(?:filter|customFilter|cacheField|dataField|s)\b[^>]*?\s(?:val|name|v)=(?:\"([^\"]*)\"|'([^']*)')")
+_SOUGHT = re.compile(rb"<(?:\w+:)?(?:filter|customFilter|cacheField|dataField|s)\b[^<>]*?\s(?:val|name|v)=(?:\"([^\"]*)\"|'([^']*)')")
 _FILTERED = (
     "worksheet+xml",
     "table+xml",
