@@ -12,20 +12,20 @@ from office_files import (
     soffice,
     translated,
 )
-from yunmo.apps.translate.documents.docx import Docx
+from yunmo.apps.translate.documents.docx import DocxFormat
 from yunmo.apps.translate.documents.format import FormatOptions
-from yunmo.apps.translate.documents.opendocument import PRESENTATION, SPREADSHEET, TEXT
-from yunmo.apps.translate.documents.pptx import Pptx
-from yunmo.apps.translate.documents.xlsx import Xlsx
+from yunmo.apps.translate.documents.opendocument import ODP, ODS, ODT
+from yunmo.apps.translate.documents.pptx import PptxFormat
+from yunmo.apps.translate.documents.xlsx import XlsxFormat
 from yunmo.apps.translate.segments import segment
 
 FORMATS = [
-    (Docx(), "docx", rich_word_document),
-    (Pptx(), "pptx", rich_presentation),
-    (Xlsx(), "xlsx", rich_workbook),
-    (TEXT, "odt", rich_open_text),
-    (SPREADSHEET, "ods", rich_open_spreadsheet),
-    (PRESENTATION, "odp", rich_open_presentation),
+    (DocxFormat(), "docx", rich_word_document),
+    (PptxFormat(), "pptx", rich_presentation),
+    (XlsxFormat(), "xlsx", rich_workbook),
+    (ODT, "odt", rich_open_text),
+    (ODS, "ods", rich_open_spreadsheet),
+    (ODP, "odp", rich_open_presentation),
 ]
 
 

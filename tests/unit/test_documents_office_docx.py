@@ -17,7 +17,7 @@ from office_files import (
     with_parts,
     word_document,
 )
-from yunmo.apps.translate.documents.docx import Docx
+from yunmo.apps.translate.documents.docx import DocxFormat
 from yunmo.apps.translate.documents.format import FormatOptions
 from yunmo.apps.translate.segments import Segment
 from yunmo.core.errors import InvalidRequest
@@ -27,7 +27,7 @@ A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
 
 
 def read(path):
-    return Docx().read(path, FormatOptions())
+    return DocxFormat().read(path, FormatOptions())
 
 
 def shown(segment):

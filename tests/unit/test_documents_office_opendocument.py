@@ -16,15 +16,15 @@ from office_files import (
     word_document,
 )
 from yunmo.apps.translate.documents.format import FormatOptions
-from yunmo.apps.translate.documents.opendocument import PRESENTATION, SPREADSHEET, TEXT
+from yunmo.apps.translate.documents.opendocument import ODP, ODS, ODT
 from yunmo.apps.translate.segments import Segment
 from yunmo.core.errors import InvalidRequest
 
 T = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
-KINDS = [(TEXT, rich_open_text), (SPREADSHEET, rich_open_spreadsheet), (PRESENTATION, rich_open_presentation)]
+KINDS = [(ODT, rich_open_text), (ODS, rich_open_spreadsheet), (ODP, rich_open_presentation)]
 
 
-def read(path, kind=TEXT):
+def read(path, kind=ODT):
     return kind.read(path, FormatOptions())
 
 
@@ -72,14 +72,14 @@ def test_everything_that_people_read_in_a_text_is_a_unit(tmp_path):
 
 
 def test_a_spreadsheet_s_texts_are_units_once_and_what_formulas_look_for_stays(tmp_path):
-    assert units(read(rich_open_spreadsheet(tmp_path / "a.ods"), SPREADSHEET)) == [("table", "North"), ("document title", "Open letter")]
-    after = content(translated(read(tmp_path / "a.ods", SPREADSHEET), tmp_path / "b.ods"))
+    assert units(read(rich_open_spreadsheet(tmp_path / "a.ods"), ODS)) == [("table", "North"), ("document title", "Open letter")]
+    after = content(translated(read(tmp_path / "a.ods", ODS), tmp_path / "b.ods"))
     assert after.count("<text:p>[NORTH]</text:p>") == 2
     assert all(f"<text:p>{kept}</text:p>" in after for kept in ("Open", "Go", "3", "June"))
 
 
 def test_a_presentation_s_slides_are_told_apart_and_its_placeholders_stay(tmp_path):
-    assert units(read(rich_open_presentation(tmp_path / "a.odp"), PRESENTATION)) == [
+    assert units(read(rich_open_presentation(tmp_path / "a.odp"), ODP)) == [
         ("slide 1, text box", "Welcome"),
         ("slide 1, notes, text box", "Smile"),
         ("slide 2, text box", "Goodbye"),
@@ -204,7 +204,7 @@ def test_a_signed_document_s_translation_is_not_signed_and_macros_are_told(tmp_p
 def test_encrypted_and_other_files_are_refused(tmp_path):
     source = paragraph_document(tmp_path / "a.odt", "Hello")
     with pytest.raises(InvalidRequest, match=r"no \.ods file: give it the extension"):
-        read(source, SPREADSHEET)
+        read(source, ODS)
     with pytest.raises(InvalidRequest, match="no OpenDocument file"):
         read(word_document(tmp_path / "w.odt"))
     manifest = (

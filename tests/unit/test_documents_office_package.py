@@ -1,7 +1,7 @@
 import pytest
-from office_files import paragraph, parts, run, translated, with_parts, word_document
 
-from yunmo.apps.translate.documents.docx import Docx
+from office_files import paragraph, parts, run, translated, with_parts, word_document
+from yunmo.apps.translate.documents.docx import DocxFormat
 from yunmo.apps.translate.documents.format import FormatOptions
 from yunmo.apps.translate.documents.office.cultures import culture_of
 from yunmo.core.errors import InvalidRequest
@@ -11,7 +11,7 @@ MAIN = "application/vnd.openxmlformats-officedocument.wordprocessingml.document.
 
 
 def read(path):
-    return Docx().read(path, FormatOptions())
+    return DocxFormat().read(path, FormatOptions())
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 import pptx
 import pytest
-from office_files import parts, pseudo, rich_presentation, skeleton, slide_of, translated, with_parts, word_document
 
+from office_files import parts, pseudo, rich_presentation, skeleton, slide_of, translated, with_parts, word_document
 from yunmo.apps.translate.documents.format import FormatOptions
-from yunmo.apps.translate.documents.pptx import Pptx
+from yunmo.apps.translate.documents.pptx import PptxFormat
 from yunmo.apps.translate.segments import Segment
 from yunmo.core.errors import InvalidRequest
 
@@ -12,7 +12,7 @@ C = "{http://schemas.openxmlformats.org/drawingml/2006/chart}"
 
 
 def read(path):
-    return Pptx().read(path, FormatOptions())
+    return PptxFormat().read(path, FormatOptions())
 
 
 def shown(segment):

@@ -5,7 +5,7 @@ from openpyxl.cell.rich_text import CellRichText
 
 from office_files import parts, pseudo, rich_workbook, rows, skeleton, translated, with_parts, word_document
 from yunmo.apps.translate.documents.format import FormatOptions
-from yunmo.apps.translate.documents.xlsx import Xlsx
+from yunmo.apps.translate.documents.xlsx import XlsxFormat
 from yunmo.apps.translate.segments import Segment, segment
 from yunmo.core.errors import InvalidRequest
 
@@ -16,7 +16,7 @@ MAIN = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
 
 
 def read(path):
-    return Xlsx().read(path, FormatOptions())
+    return XlsxFormat().read(path, FormatOptions())
 
 
 def shown(segment):

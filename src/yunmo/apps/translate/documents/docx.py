@@ -12,7 +12,7 @@ from yunmo.apps.translate.documents.office.parts import PartReader, readable_par
 from yunmo.apps.translate.segments import Segment
 
 
-class Docx:
+class DocxFormat:
     """The format of Word since 2007. Macros are kept; a signature is not."""
 
     name = "docx"

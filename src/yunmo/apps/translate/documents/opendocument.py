@@ -40,7 +40,7 @@ _SOUGHT = {
 
 
 @dataclass(frozen=True)
-class OpenDocument:
+class OpenDocumentFormat:
     """One kind of OpenDocument file; `family` is the end of its media type."""
 
     name: str
@@ -76,9 +76,9 @@ class OpenDocument:
         return OfficeDocument(path, reader.units.units, reader.units.places, notices, beside)
 
 
-TEXT = OpenDocument("odt", "text", (".odt", ".ott"))
-SPREADSHEET = OpenDocument("ods", "spreadsheet", (".ods", ".ots"))
-PRESENTATION = OpenDocument("odp", "presentation", (".odp", ".otp"))
+ODT = OpenDocumentFormat("odt", "text", (".odt", ".ott"))
+ODS = OpenDocumentFormat("ods", "spreadsheet", (".ods", ".ots"))
+ODP = OpenDocumentFormat("odp", "presentation", (".odp", ".otp"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def _note(element: Element, note: str) -> str:
     return ", ".join(dict.fromkeys(word for word in (note, *reversed(words)) if word))
 
 
-def _check(archive: Archive, wanted: OpenDocument) -> None:
+def _check(archive: Archive, wanted: OpenDocumentFormat) -> None:
     """Raise InvalidRequest where the archive is no OpenDocument file of this kind, or is encrypted."""
     if "mimetype" not in archive or "content.xml" not in archive:
         raise InvalidRequest(

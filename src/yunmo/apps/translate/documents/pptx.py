@@ -15,7 +15,7 @@ from yunmo.apps.translate.documents.office.parts import PartReader, readable_par
 from yunmo.apps.translate.segments import Segment
 
 
-class Pptx:
+class PptxFormat:
     """The format of PowerPoint since 2007. Macros are kept; a signature is not."""
 
     name = "pptx"

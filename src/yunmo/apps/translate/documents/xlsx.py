@@ -22,7 +22,7 @@ _COMPUTED_TEXT = re.compile(rb"<(?:\w+:)?c\b[^<>]*\st=[\"']str[\"']")
 _BEFORE_CALCULATION = {"fileVersion", "fileSharing", "workbookPr", "workbookProtection", "bookViews", "sheets", "functionGroups", "externalReferences", "definedNames"}  # fmt: skip
 
 
-class Xlsx:
+class XlsxFormat:
     """The format of Excel since 2007. Macros are kept; a signature is not."""
 
     name = "xlsx"
