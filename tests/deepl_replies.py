@@ -131,12 +131,34 @@ class Detections(Exact):
     results: list[Detection]
 
 
+class Instruction(Exact):
+    id: Id
+    label: str
+    prompt: str
+    source_language: Lower
+
+
+class Style(Exact):
+    style_id: Id
+    name: str
+    creation_time: Moment
+    updated_time: Moment
+    language: Lower
+    version: Annotated[int, Meta(ge=1)]
+    configured_rules: dict[str, dict[str, str]] | UnsetType = UNSET
+    custom_instructions: list[Instruction] | UnsetType = UNSET
+
+
+class Styles(Exact):
+    style_rules: list[Style]
+
+
 class Error(Exact):
     message: Annotated[str, Meta(min_length=1)]
     detail: str | UnsetType = UNSET
 
 
-_GLOSSARY = "/[^/]+"
+_ONE = "/[^/]+"
 SUCCESSES = (
     ("POST|GET", "/v2/translate", 200, Translations),
     ("GET", "/v2/languages", 200, list[Language]),
@@ -144,17 +166,24 @@ SUCCESSES = (
     ("GET", "/v2/glossary-language-pairs", 200, Pairs),
     ("POST", "/v2/glossaries", 201, Glossary),
     ("GET", "/v2/glossaries", 200, Glossaries),
-    ("GET", f"/v2/glossaries{_GLOSSARY}", 200, Glossary),
-    ("GET", f"/v2/glossaries{_GLOSSARY}/entries", 200, None),
-    ("DELETE", f"/v[23]/glossaries{_GLOSSARY}(/dictionaries)?", 204, None),
+    ("GET", f"/v2/glossaries{_ONE}", 200, Glossary),
+    ("GET", f"/v2/glossaries{_ONE}/entries", 200, None),
+    ("DELETE", f"/v[23]/glossaries{_ONE}(/dictionaries)?", 204, None),
     ("POST", "/v3/glossaries", 201, Multilingual),
     ("GET", "/v3/glossaries", 200, Multilinguals),
-    ("GET|PATCH", f"/v3/glossaries{_GLOSSARY}", 200, Multilingual),
-    ("GET", f"/v3/glossaries{_GLOSSARY}/entries", 200, EntriesList),
-    ("PUT", f"/v3/glossaries{_GLOSSARY}/dictionaries", 200, Dictionary),
+    ("GET|PATCH", f"/v3/glossaries{_ONE}", 200, Multilingual),
+    ("GET", f"/v3/glossaries{_ONE}/entries", 200, EntriesList),
+    ("PUT", f"/v3/glossaries{_ONE}/dictionaries", 200, Dictionary),
     ("GET", "/v3/languages", 200, list[ResourceLanguage]),
     ("GET", "/v3/languages/resources", 200, list[Resource]),
     ("POST", "/v3/detect/language", 200, Detections),
+    ("GET", "/v3/style_rules", 200, Styles),
+    ("POST", "/v3/style_rules", 201, Style),
+    ("GET|PATCH", f"/v3/style_rules{_ONE}", 200, Style),
+    ("PUT", f"/v3/style_rules{_ONE}/configured_rules", 200, Style),
+    ("POST", f"/v3/style_rules{_ONE}/custom_instructions", 201, Instruction),
+    ("GET|PUT", f"/v3/style_rules{_ONE}/custom_instructions{_ONE}", 200, Instruction),
+    ("DELETE", f"/v3/style_rules{_ONE}(/custom_instructions{_ONE})?", 204, None),
 )
 ERRORS = frozenset({400, 403, 404, 413, 415, 429, 456, 500, 503, 504})
 

@@ -14,6 +14,8 @@ import structlog
 from yunmo.apps.translate.glossaries import Glossaries
 from yunmo.apps.translate.glossary_store import GlossaryStore
 from yunmo.apps.translate.route_store import RouteStore
+from yunmo.apps.translate.style_store import StyleStore
+from yunmo.apps.translate.styles import Styles
 from yunmo.apps.translate.translator import Translator
 from yunmo.cloud.answering import Answering
 from yunmo.cloud.certifying import Certifying
@@ -98,7 +100,8 @@ async def run_server(settings: Settings, on_started: Callable[[Started], None]) 
         metrics = Metrics()
         log = _access_log(settings)
         admin = AdminDialect(cloud, metrics, [TranslationRoutes(cloud, opened.translator)])
-        deepl = DeepLDialect(cloud, opened.translator, opened.glossaries, takes_key_in_query=settings.translation.deepl_key_in_query)
+        in_query = settings.translation.deepl_key_in_query
+        deepl = DeepLDialect(cloud, opened.translator, opened.glossaries, opened.styles, takes_key_in_query=in_query)
         dialects: list[Dialect] = [admin, OpenAIDialect(cloud), HuggingFaceDialect(cloud), HubDialect(cloud)]
         dialects += [deepl, LibreTranslateDialect(opened.translator)]
         app = App(cloud, dialects, metrics, settings.http.public_url, log)
@@ -142,6 +145,7 @@ class Opened:
     cloud: Cloud
     translator: Translator
     glossaries: Glossaries
+    styles: Styles
     key: "AdminKey"
 
 
@@ -211,7 +215,7 @@ async def _open_services(settings: Settings, data: Path, database: Database) -> 
     for loop in (working, *loops):
         loop.add_done_callback(_say_why)
     try:
-        yield Opened(cloud, Translator(cloud, RouteStore(database)), Glossaries(GlossaryStore(database)), key)
+        yield Opened(cloud, Translator(cloud, RouteStore(database)), Glossaries(GlossaryStore(database)), Styles(StyleStore(database)), key)
     finally:
         working.cancel()  # first: what jobs ask of models has to be there until they stop
         await asyncio.gather(working, return_exceptions=True)

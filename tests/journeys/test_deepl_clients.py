@@ -183,6 +183,36 @@ def test_several_glossaries_may_be_used_and_need_the_source(client):
         assert what in reply.json()["message"]
 
 
+def test_styles_are_kept_with_their_rules_and_instructions(client):
+    made = client.create_style_rule(
+        "ours", "de", {"dates_and_times": {"calendar_era": "use_bc_and_ad"}}, [{"label": "tone", "prompt": "Be brief."}]
+    )
+    assert (made.name, made.language, made.version) == ("ours", "de", 1)
+    assert made.configured_rules.dates_and_times == {"calendar_era": "use_bc_and_ad"}
+    assert [(each.label, each.prompt, each.source_language) for each in made.custom_instructions] == [("tone", "Be brief.", "de")]
+    added = client.create_style_rule_custom_instruction(made, "names", "Keep names.", "en")
+    assert client.get_style_rule_custom_instruction(made, added.id).prompt == "Keep names."
+    assert client.update_style_rule_custom_instruction(made, added.id, "names", "Keep all names.").source_language == "de"
+    client.delete_style_rule_custom_instruction(made, made.custom_instructions[0].id)
+    assert client.update_style_rule_configured_rules(made, {"numbers": {"decimal": "comma"}}).configured_rules.numbers == {
+        "decimal": "comma"
+    }
+    found = client.update_style_rule_name(made, "yours")
+    assert (found.name, found.version, [each.prompt for each in found.custom_instructions]) == ("yours", 6, ["Keep all names."])
+    assert found.updated_time > found.creation_time
+    assert [each.custom_instructions for each in client.get_all_style_rules()] == [[]]
+    assert [len(each.custom_instructions) for each in client.get_all_style_rules(page=0, page_size=1, detailed=True)] == [1]
+    assert client.get_all_style_rules(page=1, page_size=1) == []
+    with refused("is for DE"):
+        client.translate_text("hello", source_lang="EN", target_lang="ZH", style_rule=made.style_id)
+    with refused("page_size"):
+        client.get_all_style_rules(page_size=26)
+    client.delete_style_rule(made)
+    for act in (client.get_style_rule, client.delete_style_rule):
+        with refused("Not found"):
+            act(made)
+
+
 @pytest.mark.parametrize(
     ("options", "what"),
     [
@@ -192,7 +222,7 @@ def test_several_glossaries_may_be_used_and_need_the_source(client):
         ({"target_lang": "DE", "formality": "very"}, "Value for 'formality' not supported."),
         ({"target_lang": "DE", "split_sentences": "maybe"}, "Value for 'split_sentences' not supported."),
         ({"target_lang": "DE", "tag_handling": "markdown"}, "Value for 'tag_handling' not supported."),
-        ({"target_lang": "DE", "style_rule": "x"}, "Style rules"),
+        ({"target_lang": "DE", "style_rule": "x"}, "no id of a style"),
         ({"target_lang": "DE", "custom_instructions": ["x" * 301]}, "custom_instructions"),
         ({"target_lang": "DE", "custom_instructions": ["x"] * 11}, "custom_instructions"),
         ({"target_lang": "DE", "extra_body_parameters": {"translation_memory_threshold": 101}}, "translation_memory_threshold"),
@@ -300,7 +330,6 @@ def test_what_is_not_here_is_said_in_deepls_shape(client):
     for act in (
         lambda: client.rephrase_text("hello"),
         lambda: client.correct_text("hello"),
-        client.get_all_style_rules,
         client.list_translation_memories,
         lambda: client.translate_document_upload("hello", filename="a.txt", target_lang="DE"),
     ):

@@ -49,6 +49,8 @@ OWN_ROUTES = {
     ("GET", "/v2/glossaries"),
     ("POST", "/v3/glossaries"),
     ("GET", "/v3/glossaries"),
+    ("POST", "/v3/style_rules"),
+    ("GET", "/v3/style_rules"),
     ("POST", "/translate"),
     ("POST", "/detect"),
     ("GET", "/languages"),
@@ -108,6 +110,11 @@ BODIES = {
     "/v3/glossaries/{glossary_id}/dictionaries": DICTIONARY,
     "/translate": {"q": "x", "source": "en", "target": "es", "model": "beta/secret"},
     "/detect": {"q": "x"},
+    "/v3/style_rules": {"name": "secret", "language": "de", "custom_instructions": [{"label": "secret", "prompt": "x"}]},
+    "/v3/style_rules/{style_id}": {"name": "taken"},
+    "/v3/style_rules/{style_id}/configured_rules": {"numbers": {"decimal": "comma"}},
+    "/v3/style_rules/{style_id}/custom_instructions": {"label": "x", "prompt": "x"},
+    "/v3/style_rules/{style_id}/custom_instructions/{instruction_id}": {"label": "x", "prompt": "x"},
 }
 FILLED = {
     "namespace": "beta",
@@ -142,6 +149,8 @@ def tenants(server, tiny_model):
         BODIES["/v1/batches"] |= {"input_file_id": FILLED["file_id"]}
         FILLED["batch_id"] = client.post("/v1/batches", json=BODIES["/v1/batches"]).json()["id"]
         FILLED["glossary_id"] = client.post("/v2/glossaries", json=BODIES["/v2/glossaries"]).json()["glossary_id"]
+        style = client.post("/v3/style_rules", json=BODIES["/v3/style_rules"]).json()
+        FILLED["style_id"], FILLED["instruction_id"] = style["style_id"], style["custom_instructions"][0]["id"]
         rows = client.post("/v1/files", files={"file": ("secret.jsonl", b"secret")}, data={"purpose": "fine-tune"}).json()["id"]
         BODIES["/v1/fine_tuning/jobs"] |= {"training_file": rows}
         BODIES["/admin/trainings"] |= {"rows": {"file": rows}}

@@ -25,15 +25,6 @@ _ABSENT = {
         ("POST", "/v3/voice/realtime"),
         ("GET", "/v3/voice/realtime"),
     ),
-    "Style rules are not kept here; say what they say in 'custom_instructions'": (
-        ("GET", "/v3/style_rules"),
-        ("POST", "/v3/style_rules"),
-        ("GET", "/v3/style_rules/{rest*}"),
-        ("POST", "/v3/style_rules/{rest*}"),
-        ("PATCH", "/v3/style_rules/{rest*}"),
-        ("PUT", "/v3/style_rules/{rest*}"),
-        ("DELETE", "/v3/style_rules/{rest*}"),
-    ),
     "Translation memories are not kept here": (
         ("GET", "/v3/translation_memories"),
         ("GET", "/v3/translation_memories/{rest*}"),

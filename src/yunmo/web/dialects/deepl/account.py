@@ -40,6 +40,7 @@ _RESOURCES = [
             FeatureReply("tag_handling", needs_source_support=True, needs_target_support=True),
             FeatureReply("glossary", needs_source_support=True, needs_target_support=True),
             FeatureReply("auto_detection", needs_source_support=True),
+            FeatureReply("style_rules", needs_target_support=True),
         ],
     ),
     *(Resource(name, []) for name in ("glossary", "translate_document", "voice", "write", "style_rules", "translation_memory")),
@@ -111,9 +112,12 @@ class AccountRoutes:
             raise InvalidRequest(
                 f"Value for 'resource' not supported. Use one of {', '.join(each.name for each in _RESOURCES)}.", param="resource"
             )
-        if resource not in {"translate_text", "glossary"}:
+        if resource not in {"translate_text", "glossary", "style_rules"}:
             return json_reply([])
         pairs = await self._translator.pairs(request.principal)
+        if resource == "style_rules":
+            told = await self._formal(request.principal, pairs)
+            return json_reply([_language(parse(base), {}, is_source=False) for base in sorted(told)])
         if resource == "glossary":
             bases = {parse(code).base for pair in pairs for code in (pair.source, pair.target)}
             return json_reply([_language(parse(base), {}) for base in sorted(bases)])
@@ -124,7 +128,7 @@ class AccountRoutes:
         for code in sorted(sources | targets):
             features = {"tag_handling": _STABLE, "glossary": _STABLE}
             features |= {"auto_detection": _STABLE} if code in sources else {}
-            features |= {"formality": _STABLE} if code in targets and parse(code).base in formal else {}
+            features |= {"formality": _STABLE, "style_rules": _STABLE} if code in targets and parse(code).base in formal else {}
             replies.append(_language(parse(code), features, is_source=code in sources, is_target=code in targets))
         return json_reply(replies)
 

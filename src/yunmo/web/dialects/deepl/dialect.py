@@ -6,6 +6,7 @@ from dataclasses import replace
 from starlette.responses import Response
 
 from yunmo.apps.translate.glossaries import Glossaries
+from yunmo.apps.translate.styles import Styles
 from yunmo.apps.translate.translator import Translator
 from yunmo.cloud.cloud import Cloud
 from yunmo.core.errors import Unauthenticated, YunmoError
@@ -14,6 +15,7 @@ from yunmo.web.dialects.deepl.account import AccountRoutes
 from yunmo.web.dialects.deepl.detection import detect
 from yunmo.web.dialects.deepl.errors import error_reply
 from yunmo.web.dialects.deepl.glossaries import GlossaryRoutes
+from yunmo.web.dialects.deepl.styles import StyleRoutes
 from yunmo.web.dialects.deepl.translate import Translations
 from yunmo.web.dialects.deepl.wire import DetectBody, Detections, TranslateBody, TranslateReply
 from yunmo.web.request import Request
@@ -32,20 +34,24 @@ class DeepLDialect:
 
     name = "deepl"
 
-    def __init__(self, cloud: Cloud, translator: Translator, glossaries: Glossaries, *, takes_key_in_query: bool = False) -> None:
+    def __init__(
+        self, cloud: Cloud, translator: Translator, glossaries: Glossaries, styles: Styles, *, takes_key_in_query: bool = False
+    ) -> None:
         self._cloud = cloud
         self._translator = translator
         self._glossaries = glossaries
+        self._styles = styles
         self._takes_key_in_query = takes_key_in_query
 
     def routes(self) -> Sequence[Route]:
         """Every route twice; those at the root are documented."""
-        translate = Translations(self._translator, self._glossaries).translate
+        translate = Translations(self._translator, self._glossaries, self._styles).translate
         found = [
             Route("POST", "/v2/translate", translate, "infer", "Translate texts (DeepL)", TranslateBody, TranslateReply),
             Route("GET", "/v2/translate", translate, "infer", "Translate texts (DeepL's old way)", is_documented=False),
             Route("POST", "/v3/detect/language", detect, "infer", "Find out what texts are written in", DetectBody, Detections),
             *GlossaryRoutes(self._glossaries).routes(),
+            *StyleRoutes(self._styles).routes(),
             *AccountRoutes(self._cloud, self._translator).routes(),
             *absent_routes(),
         ]

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from yunmo.apps.translate.glossaries import Glossaries, Pair
 from yunmo.apps.translate.languages import Language
 from yunmo.apps.translate.orders import Options, Order, SentenceSplitting, Translated
+from yunmo.apps.translate.styles import Styles
 from yunmo.apps.translate.tagged import Tagged, TagRules, read_plain, read_tagged
 from yunmo.apps.translate.translator import Translator
 from yunmo.core.errors import InvalidRequest, Unsupported
@@ -22,6 +23,7 @@ from yunmo.web.parameters import converted, read_parameters
 from yunmo.web.request import Request
 
 _SPLITTING: dict[str, SentenceSplitting] = {"0": "off", "1": "all", "nonewlines": "no_newlines"}
+_UNTOLD = "und"
 _UNKNOWN_SOURCE = "EN"
 """What a text without words was written in: the client needs a language."""
 
@@ -29,9 +31,10 @@ _UNKNOWN_SOURCE = "EN"
 class Translations:
     """Translates texts as DeepL's clients ask for it."""
 
-    def __init__(self, translator: Translator, glossaries: Glossaries) -> None:
+    def __init__(self, translator: Translator, glossaries: Glossaries, styles: Styles) -> None:
         self._translator = translator
         self._glossaries = glossaries
+        self._styles = styles
         self._flights = Flights()
 
     async def translate(self, request: Request) -> Response:
@@ -84,12 +87,23 @@ class Translations:
             formality=body.formality,
             context=body.context,
             terms=terms,
-            instructions=tuple(body.custom_instructions),
+            instructions=(*await self._style(principal, body.style_id, target), *body.custom_instructions),
             splitting=_SPLITTING[body.split_sentences or default],
             model=body.model or None,
             memory=body.translation_memory_id,
             memory_threshold=body.translation_memory_threshold,
         )
+
+    async def _style(self, principal: Principal, style_id: str | None, target: Language) -> tuple[str, ...]:
+        """What the model is told of a style."""
+        if not style_id:
+            return ()
+        style = await self._styles.get(principal.project, style_id)
+        if style.language != target.base:
+            raise InvalidRequest(
+                f"The style '{style.id}' is for {style.language.upper()}. Name one for {target.base.upper()}.", param="style_id"
+            )
+        return style.told()
 
 
 def _checked(asked: dict[str, object]) -> TranslateBody:
@@ -106,10 +120,6 @@ def _checked(asked: dict[str, object]) -> TranslateBody:
         raise InvalidRequest(f"A request may have {TEXTS_LIMIT} texts; this one has {len(body.text)}. Send several.", param="text")
     if body.glossary_id and body.glossary_ids:
         raise InvalidRequest("Give 'glossary_id' or 'glossary_ids', not both.", param="glossary_ids")
-    if body.style_id:
-        raise Unsupported(
-            "Style rules are not supported here. Leave 'style_id' out, or say what it says in 'custom_instructions'.", param="style_id"
-        )
     return body
 
 
@@ -144,5 +154,6 @@ def _detected(translated: Sequence[Translated]) -> str:
     """The language of most of the text."""
     counted: Counter[str] = Counter()
     for each in translated:
-        counted[source_code(each.source)] += each.characters
+        if each.source != _UNTOLD:
+            counted[source_code(each.source)] += each.characters
     return counted.most_common(1)[0][0] if counted else _UNKNOWN_SOURCE

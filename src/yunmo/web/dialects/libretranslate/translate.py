@@ -28,6 +28,7 @@ from yunmo.web.replies import json_reply
 from yunmo.web.request import Request
 
 AUTO = "auto"
+_UNTOLD = "und"
 _NOTHING = Detected(0, "en")
 _HTML = TagRules("html")
 
@@ -120,7 +121,7 @@ def _reply(tagged: Sequence[Tagged], translated: Sequence[Translated], body: Tra
 def _written_in(translated: Sequence[Translated]) -> Detected:
     """The language of most of a text."""
     counted: Counter[str] = Counter()
-    for each in translated:
+    for each in (each for each in translated if each.source != _UNTOLD):
         counted[each.source] += max(1, each.characters)
     if not counted:
         return _NOTHING
