@@ -1,0 +1,58 @@
+"""DeepL's and LibreTranslate's clients with a real model from English to Portuguese, and back."""
+
+import deepl
+import pytest
+from deep_translator import LibreTranslator
+from huggingface_hub import HfApi
+from libretranslatepy import LibreTranslateAPI
+
+from starter_models import bergamot_directory
+
+ORDER = "Where is my order? It was supposed to arrive yesterday."
+ENCOMENDA = "Onde está a minha encomenda? Era para chegar ontem."
+
+
+@pytest.fixture(scope="module")
+def translating(server):
+    hub = HfApi(endpoint=server.url, token=server.key)
+    for source, target in (("en", "pt"), ("pt", "en")):
+        hub.create_repo(f"admin/{source}-{target}")
+        hub.upload_folder(folder_path=str(bergamot_directory(source, target)), repo_id=f"admin/{source}-{target}")
+    return server
+
+
+@pytest.fixture
+def client(translating):
+    return deepl.DeepLClient(translating.key, server_url=translating.url)
+
+
+def test_a_text_is_translated(client):
+    found = client.translate_text(ORDER, source_lang="EN", target_lang="PT-BR")
+    assert (found.text, found.detected_source_lang, found.billed_characters) == (ENCOMENDA, "EN", len(ORDER))
+    assert client.translate_text(ENCOMENDA, source_lang="PT", target_lang="EN-US").text.startswith("Where is my order?")
+
+
+def test_the_other_clients_are_told_the_same(translating):
+    assert LibreTranslateAPI(translating.url, api_key=translating.key).translate(ORDER, "en", "pt") == ENCOMENDA
+    url = f"{translating.url}/libretranslate/"
+    assert LibreTranslator(api_key=translating.key, source="en", target="pt", custom_url=url).translate(ORDER) == ENCOMENDA
+
+
+def test_a_page_is_translated_between_its_tags(client):
+    page = f"<html><body><h1>Your orders</h1><p>{ORDER}</p><script>var order = '{ORDER}';</script><p translate=no>{ORDER}</p></body></html>"
+    found = client.translate_text(page, source_lang="EN", target_lang="PT-BR", tag_handling="html").text
+    assert f"<p>{ENCOMENDA}</p><script>var order = '{ORDER}';</script><p translate=no>{ORDER}</p></body></html>" in found
+    assert "Your orders" not in found
+
+
+def test_what_weblate_marks_comes_through(client):
+    text = 'You have <x id="0"></x> new messages from <x id="1"></x>.'
+    found = client.translate_text(text, source_lang="EN", target_lang="PT-BR", tag_handling="xml", ignore_tags=["x"]).text
+    assert found.count('<x id="0"></x>') == found.count('<x id="1"></x>') == 1
+    assert "mensagens" in found
+
+
+def test_many_texts_come_back_in_their_order(client):
+    texts = [f"There are {number} books in this room." for number in range(2, 40)]
+    found = client.translate_text(texts, source_lang="EN", target_lang="PT-BR")
+    assert [str(number) in each.text for number, each in zip(range(2, 40), found, strict=True)] == [True] * 38
