@@ -153,6 +153,82 @@ class Styles(Exact):
     style_rules: list[Style]
 
 
+class Memory(Exact):
+    translation_memory_id: Id
+    name: str
+    source_language: Tag
+    target_languages: list[Tag]
+    segment_count: Count
+    creation_time: Moment
+    updated_time: Moment
+
+
+class Memories(Exact):
+    translation_memories: list[Memory]
+
+
+class TargetSegment(Exact):
+    target_segment_id: str
+    target_language: Tag
+    target_text: str
+
+
+class SourceSegment(Exact):
+    source_segment_id: str
+    source_text: str
+    targets: list[TargetSegment]
+
+
+class Segments(Exact):
+    segments: list[SourceSegment]
+    segment_count: Count
+    next_page_cursor: str | UnsetType = UNSET
+
+
+class Import(Exact):
+    job_id: Id
+    upload_url: Annotated[str, Meta(pattern="^http")]
+    expires_at: Moment
+
+
+class JobParameters(Exact):
+    translation_memory_id: Id | UnsetType = UNSET
+    display_name: str | UnsetType = UNSET
+
+
+class Export(Exact):
+    job_id: Id
+    parameters: JobParameters
+
+
+class JobError(Exact):
+    message: str
+
+
+class RequiredAction(Exact):
+    required_action: str
+
+
+class JobResult(Exact):
+    status: Literal["awaiting_input", "processing", "completed", "downloaded", "failed", "expired"]
+    download_url: Annotated[str, Meta(pattern="^http")] | UnsetType = UNSET
+    expires_at: Moment | UnsetType = UNSET
+    translation_memory_id: Id | UnsetType = UNSET
+    skipped_segment_count: Count | UnsetType = UNSET
+    error: JobError | UnsetType = UNSET
+    status_metadata: RequiredAction | UnsetType = UNSET
+
+
+class Job(Exact):
+    job_id: Id
+    operation: Literal["import", "export"]
+    product: Literal["translation_memory"]
+    parameters: JobParameters
+    results: Annotated[list[JobResult], Meta(min_length=1, max_length=1)]
+    creation_time: Moment
+    updated_time: Moment
+
+
 class Error(Exact):
     message: Annotated[str, Meta(min_length=1)]
     detail: str | UnsetType = UNSET
@@ -177,6 +253,13 @@ SUCCESSES = (
     ("GET", "/v3/languages", 200, list[ResourceLanguage]),
     ("GET", "/v3/languages/resources", 200, list[Resource]),
     ("POST", "/v3/detect/language", 200, Detections),
+    ("GET", "/v3/translation_memories", 200, Memories),
+    ("POST", "/v3/translation_memories/import", 200, Import),
+    ("GET", f"/v3/translation_memories/jobs{_ONE}", 200, Job),
+    ("POST", f"/v3/translation_memories{_ONE}/export", {200, 202}, Export),
+    ("GET", f"/v3/translation_memories{_ONE}/segments", 200, Segments),
+    ("GET", f"/v3/translation_memories{_ONE}", 200, Memory),
+    ("DELETE", f"/v3/translation_memories{_ONE}", 204, None),
     ("GET", "/v3/style_rules", 200, Styles),
     ("POST", "/v3/style_rules", 201, Style),
     ("GET|PATCH", f"/v3/style_rules{_ONE}", 200, Style),
@@ -199,7 +282,7 @@ def check(method: str, path: str, status: int, headers, content: bytes) -> None:
         (found for methods, pattern, *found in SUCCESSES if method in methods.split("|") and re.fullmatch(f"(/deepl)?{pattern}", path)),
         (None, None),
     )
-    assert status == wanted, f"{method} {path}: {status}"
+    assert status in (wanted if isinstance(wanted, set) else {wanted}), f"{method} {path}: {status}"
     if kind is not None:
         assert headers["content-type"] == "application/json"
         msgspec.json.decode(content, type=kind)

@@ -13,6 +13,9 @@ import structlog
 
 from yunmo.apps.translate.glossaries import Glossaries
 from yunmo.apps.translate.glossary_store import GlossaryStore
+from yunmo.apps.translate.memories import Memories
+from yunmo.apps.translate.memory_store import MemoryStore
+from yunmo.apps.translate.recalling import Recalling
 from yunmo.apps.translate.route_store import RouteStore
 from yunmo.apps.translate.style_store import StyleStore
 from yunmo.apps.translate.styles import Styles
@@ -65,7 +68,7 @@ from yunmo.web.access_log import AccessLog
 from yunmo.web.app import App
 from yunmo.web.dialects.admin.dialect import AdminDialect
 from yunmo.web.dialects.admin.translation import TranslationRoutes
-from yunmo.web.dialects.deepl.dialect import DeepLDialect
+from yunmo.web.dialects.deepl.dialect import DeepLDialect, Kept
 from yunmo.web.dialects.hf.dialect import HuggingFaceDialect
 from yunmo.web.dialects.hub.dialect import HubDialect
 from yunmo.web.dialects.libretranslate.dialect import LibreTranslateDialect
@@ -101,7 +104,8 @@ async def run_server(settings: Settings, on_started: Callable[[Started], None]) 
         log = _access_log(settings)
         admin = AdminDialect(cloud, metrics, [TranslationRoutes(cloud, opened.translator)])
         in_query = settings.translation.deepl_key_in_query
-        deepl = DeepLDialect(cloud, opened.translator, opened.glossaries, opened.styles, takes_key_in_query=in_query)
+        kept = Kept(opened.glossaries, opened.styles, opened.memories)
+        deepl = DeepLDialect(cloud, opened.translator, kept, takes_key_in_query=in_query)
         dialects: list[Dialect] = [admin, OpenAIDialect(cloud), HuggingFaceDialect(cloud), HubDialect(cloud)]
         dialects += [deepl, LibreTranslateDialect(opened.translator)]
         app = App(cloud, dialects, metrics, settings.http.public_url, log)
@@ -146,6 +150,7 @@ class Opened:
     translator: Translator
     glossaries: Glossaries
     styles: Styles
+    memories: Memories
     key: "AdminKey"
 
 
@@ -215,7 +220,9 @@ async def _open_services(settings: Settings, data: Path, database: Database) -> 
     for loop in (working, *loops):
         loop.add_done_callback(_say_why)
     try:
-        yield Opened(cloud, Translator(cloud, RouteStore(database)), Glossaries(GlossaryStore(database)), Styles(StyleStore(database)), key)
+        memories = Memories(MemoryStore(database), secret(data / "secrets" / "signing"))
+        translator = Translator(cloud, RouteStore(database), Recalling(memories))
+        yield Opened(cloud, translator, Glossaries(GlossaryStore(database)), Styles(StyleStore(database)), memories, key)
     finally:
         working.cancel()  # first: what jobs ask of models has to be there until they stop
         await asyncio.gather(working, return_exceptions=True)

@@ -44,6 +44,8 @@ def watched(key, url):
     made = deepl.DeepLClient(key, server_url=url)
 
     def look(response, *_args, **_kwargs):
+        if "/translation_memory_files/" in response.url:
+            return
         deepl_replies.check(response.request.method, urlsplit(response.url).path, response.status_code, response.headers, response.content)
 
     made._client._session.hooks["response"].append(look)
@@ -213,6 +215,93 @@ def test_styles_are_kept_with_their_rules_and_instructions(client):
             act(made)
 
 
+MEMORY = """<?xml version="1.0"?>
+<tmx version="1.4"><header srclang="en-US" datatype="plaintext" segtype="sentence" o-tmf="x" adminlang="en" creationtool="x" creationtoolversion="1"/><body>
+<tu><tuv xml:lang="en-US"><seg>the quick brown fox</seg></tuv><tuv xml:lang="de"><seg>der schnelle braune Fuchs</seg></tuv></tu>
+<tu><tuv xml:lang="en-US"><seg>There are 3 books.</seg></tuv><tuv xml:lang="de"><seg>Es gibt 3 Bücher.</seg></tuv><tuv xml:lang="fr"><seg>Il y a 3 livres.</seg></tuv></tu>
+<tu><tuv xml:lang="de"><seg>nur deutsch</seg></tuv><tuv xml:lang="fr"><seg>allemand seulement</seg></tuv></tu>
+</body></tmx>"""
+
+
+@pytest.fixture
+def memory(client, tmp_path):
+    """An imported memory's job."""
+    (tmp_path / "words.tmx").write_text(MEMORY)
+    return client.import_translation_memory_from_filepath(tmp_path / "words.tmx", display_name="words", timeout_s=60)
+
+
+def test_memories_come_and_go_as_tmx(client, memory, tmp_path):
+    assert (memory.status, memory.result.skipped_segment_count) == ("completed", 1)
+    found = client.get_translation_memory(memory.result.translation_memory_id)
+    assert (found.name, found.source_language, found.target_languages, found.segment_count) == ("words", "en-US", ["de", "fr"], 2)
+    assert [each.translation_memory_id for each in client.list_translation_memories(page=0, page_size=25)] == [found.translation_memory_id]
+    first = client.list_translation_memory_segments(found, page_size=1)
+    assert [each.source_text for each in first.segments] == [FOX]
+    rest = client.list_translation_memory_segments(found, page_size=1, page_cursor=first.next_page_cursor)
+    assert {(each.target_language, each.target_text) for each in rest.segments[0].targets} == {
+        ("de", "Es gibt 3 Bücher."),
+        ("fr", "Il y a 3 livres."),
+    }
+    assert rest.next_page_cursor is None
+    assert len(client.list_translation_memory_segments(found, filter_text="BÜCHER").segments) == 1
+    assert client.list_translation_memory_segments(found, filter_text="BÜCHER", filter_case_sensitive=True).segments == []
+    exported = client.export_translation_memory_to_filepath(found, tmp_path / "out.tmx", timeout_s=60)
+    assert exported.status == "completed"
+    text = (tmp_path / "out.tmx").read_text()
+    assert "der schnelle braune Fuchs" in text
+    assert 'srclang="en-US"' in text
+    assert client.create_translation_memory_export(found).reused_existing
+    client.delete_translation_memory(found)
+    with refused("Not found"):
+        client.get_translation_memory(found)
+    assert httpx.get(exported.result.download_url).status_code == 404
+
+
+def test_a_memory_answers_before_any_model(client, memory):
+    options = {"source_lang": "EN", "target_lang": "DE", "translation_memory": memory.result.translation_memory_id}
+    found = client.translate_text([FOX, "There are 25 books.", "hello"], **options)
+    assert [each.text for each in found[:2]] == ["der schnelle braune Fuchs", "Es gibt 25 Bücher."]
+    assert found[2].text not in {"", "hello"}
+    with refused("is from en-US into de, fr"):
+        client.translate_text(FOX, **options | {"target_lang": "ZH"})
+    with refused("Not found"):
+        client.translate_text(FOX, **options | {"translation_memory": str(uuid.uuid4())})
+
+
+def test_what_is_no_tmx_fails_its_import_and_leaves_nothing(client):
+    for content, what in ((b"<html/>", "not TMX"), (b"<tmx", "damaged"), (b'<tmx version="1.4"><body/></tmx>', "no text in two languages")):
+        begun = client.create_translation_memory_import("a.tmx", len(content))
+        assert client.get_translation_memory_job(begun.job_id).result.required_action
+        client.upload_translation_memory_file(begun, content)
+        ended = client.get_translation_memory_job(begun.job_id)
+        assert (ended.status, ended.ok) == ("failed", False)
+        assert what in ended.result.error_message
+    assert client.list_translation_memories() == []
+    with refused("bytes"):
+        client.create_translation_memory_import("a.tmx", 10**12)
+
+
+def test_addresses_of_files_are_signed_and_for_one_thing(client, memory, server):
+    begun = client.create_translation_memory_import("a.tmx", len(MEMORY.encode()))
+    job = client.create_translation_memory_export(memory.result.translation_memory_id).job_id
+    download = client.get_translation_memory_job(job).result.download_url
+    assert httpx.get(download).status_code == 200
+    for method, url in (
+        ("GET", begun.upload_url),
+        ("PUT", download),
+        ("PUT", begun.upload_url[:-1] + ("0" if begun.upload_url[-1] != "0" else "1")),
+        ("GET", f"{server.url}/v3/translation_memory_files/export-{job}-{'0' * 64}"),
+        ("GET", f"{server.url}/v3/translation_memory_files/x"),
+    ):
+        assert httpx.request(method, url, content=b"x" if method == "PUT" else None).status_code == 403
+    for content, status in ((MEMORY.encode() + b"x", 413), (b"x", 400)):
+        assert httpx.put(begun.upload_url, content=content).status_code == status
+    assert client.get_translation_memory_job(begun.job_id).status == "awaiting_input"
+    for _ in range(2):  # a client that did not hear the answer sends it again
+        assert httpx.put(begun.upload_url, content=MEMORY.encode()).status_code == 200
+    assert len(client.list_translation_memories()) == 2
+
+
 @pytest.mark.parametrize(
     ("options", "what"),
     [
@@ -330,7 +419,6 @@ def test_what_is_not_here_is_said_in_deepls_shape(client):
     for act in (
         lambda: client.rephrase_text("hello"),
         lambda: client.correct_text("hello"),
-        client.list_translation_memories,
         lambda: client.translate_document_upload("hello", filename="a.txt", target_lang="DE"),
     ):
         with refused(" here"):

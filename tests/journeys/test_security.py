@@ -51,6 +51,8 @@ OWN_ROUTES = {
     ("GET", "/v3/glossaries"),
     ("POST", "/v3/style_rules"),
     ("GET", "/v3/style_rules"),
+    ("GET", "/v3/translation_memories"),
+    ("POST", "/v3/translation_memories/import"),
     ("POST", "/translate"),
     ("POST", "/detect"),
     ("GET", "/languages"),
@@ -59,6 +61,7 @@ OWN_ROUTES = {
 
 PROMPT = "a very private prompt"
 DICTIONARY = {"source_lang": "en", "target_lang": "de", "entries": "secret\tgeheim", "entries_format": "tsv"}
+TMX = "<tmx><body><tu><tuv lang='en'><seg>secret</seg></tuv><tuv lang='de'><seg>geheim</seg></tuv></tu></body></tmx>"
 CHAT = {"model": "beta/secret", "messages": [{"role": "user", "content": "x"}]}
 BODIES = {
     "": {},
@@ -110,6 +113,11 @@ BODIES = {
     "/v3/glossaries/{glossary_id}/dictionaries": DICTIONARY,
     "/translate": {"q": "x", "source": "en", "target": "es", "model": "beta/secret"},
     "/detect": {"q": "x"},
+    "/v3/translation_memories/import": {
+        "source_file": {"file_name": "a.tmx", "content_length": len(TMX)},
+        "parameters": {"display_name": "secret"},
+    },
+    "/v3/translation_memories/{memory_id}/export": {},
     "/v3/style_rules": {"name": "secret", "language": "de", "custom_instructions": [{"label": "secret", "prompt": "x"}]},
     "/v3/style_rules/{style_id}": {"name": "taken"},
     "/v3/style_rules/{style_id}/configured_rules": {"numbers": {"decimal": "comma"}},
@@ -149,6 +157,10 @@ def tenants(server, tiny_model):
         BODIES["/v1/batches"] |= {"input_file_id": FILLED["file_id"]}
         FILLED["batch_id"] = client.post("/v1/batches", json=BODIES["/v1/batches"]).json()["id"]
         FILLED["glossary_id"] = client.post("/v2/glossaries", json=BODIES["/v2/glossaries"]).json()["glossary_id"]
+        begun = client.post("/v3/translation_memories/import", json=BODIES["/v3/translation_memories/import"]).json()
+        client.put(begun["upload_url"], content=TMX.encode()).raise_for_status()
+        result = client.get(f"/v3/translation_memories/jobs/{begun['job_id']}").json()["results"][0]
+        FILLED["job_id"], FILLED["memory_id"] = begun["job_id"], result["translation_memory_id"]
         style = client.post("/v3/style_rules", json=BODIES["/v3/style_rules"]).json()
         FILLED["style_id"], FILLED["instruction_id"] = style["style_id"], style["custom_instructions"][0]["id"]
         rows = client.post("/v1/files", files={"file": ("secret.jsonl", b"secret")}, data={"purpose": "fine-tune"}).json()["id"]

@@ -1,6 +1,7 @@
 """DeepL's and LibreTranslate's clients with a real model from English to Portuguese, and back."""
 
 import deepl
+import httpx
 import pytest
 from deep_translator import LibreTranslator
 from huggingface_hub import HfApi
@@ -56,3 +57,26 @@ def test_many_texts_come_back_in_their_order(client):
     texts = [f"There are {number} books in this room." for number in range(2, 40)]
     found = client.translate_text(texts, source_lang="EN", target_lang="PT-BR")
     assert [str(number) in each.text for number, each in zip(range(2, 40), found, strict=True)] == [True] * 38
+
+
+def test_the_language_is_found_out(client, translating):
+    texts = [ORDER, ENCOMENDA]
+    found = client.translate_text(texts, target_lang="EN-US")
+    assert [each.detected_source_lang for each in found] == ["EN", "PT"]
+    assert (found[0].text, found[1].text[:18]) == (ORDER, "Where is my order?")
+    body = {"q": texts, "source": "auto", "target": "pt", "api_key": translating.key}
+    reply = httpx.post(f"{translating.url}/translate", json=body, timeout=60).json()
+    assert [each["language"] for each in reply["detectedLanguage"]] == ["en", "pt"]
+    assert all(50 < each["confidence"] <= 100 for each in reply["detectedLanguage"])
+    assert reply["translatedText"] == [ENCOMENDA, ENCOMENDA]
+
+
+def test_formality_and_instructions_need_a_model_that_can_be_told(client):
+    with pytest.raises(deepl.DeepLException, match="Target language 'PT-BR' doesn't support formality"):
+        client.translate_text(ORDER, source_lang="EN", target_lang="PT-BR", formality="more")
+    assert client.translate_text(ORDER, source_lang="EN", target_lang="PT-BR", formality="prefer_more").text == ENCOMENDA
+    with pytest.raises(deepl.DeepLException, match="cannot be given instructions"):
+        client.translate_text(ORDER, source_lang="EN", target_lang="PT-BR", custom_instructions=["Be brief."])
+    style = client.create_style_rule("ours", "pt", {"numbers": {"decimal": "comma"}})
+    with pytest.raises(deepl.DeepLException, match="cannot be given instructions"):
+        client.translate_text(ORDER, source_lang="EN", target_lang="PT-BR", style_rule=style.style_id)

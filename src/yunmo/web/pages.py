@@ -17,7 +17,8 @@ from yunmo.cloud.cloud import Cloud
 from yunmo.cloud.repositories import Overview, Page, Repository, RepositoryType
 from yunmo.core.errors import Gated, NotFound, YunmoError
 from yunmo.core.identity import ANONYMOUS
-from yunmo.web.dialects.hub.addresses import FILE_PREFIXES, base_url, repository_name
+from yunmo.web.base_url import base_url
+from yunmo.web.dialects.hub.addresses import FILE_PREFIXES, repository_name
 from yunmo.web.replies import json_reply
 from yunmo.web.request import Request
 from yunmo.web.routing import Route, Router

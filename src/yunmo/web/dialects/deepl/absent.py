@@ -25,12 +25,6 @@ _ABSENT = {
         ("POST", "/v3/voice/realtime"),
         ("GET", "/v3/voice/realtime"),
     ),
-    "Translation memories are not kept here": (
-        ("GET", "/v3/translation_memories"),
-        ("GET", "/v3/translation_memories/{rest*}"),
-        ("POST", "/v3/translation_memories/{rest*}"),
-        ("DELETE", "/v3/translation_memories/{rest*}"),
-    ),
 }
 
 

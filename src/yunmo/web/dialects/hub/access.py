@@ -9,7 +9,8 @@ from starlette.responses import Response
 from yunmo.cloud.cloud import Cloud
 from yunmo.cloud.repositories import AccessRequest, Repository, RepositoryType, RequestStatus
 from yunmo.core.errors import InvalidRequest, NotFound
-from yunmo.web.dialects.hub.addresses import api_routes, base_url, file_routes, is_proposal, repository_name
+from yunmo.web.base_url import base_url
+from yunmo.web.dialects.hub.addresses import api_routes, file_routes, is_proposal, repository_name
 from yunmo.web.dialects.hub.shapes import moment
 from yunmo.web.replies import json_reply
 from yunmo.web.request import Request

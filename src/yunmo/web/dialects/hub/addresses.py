@@ -1,6 +1,5 @@
 """Addresses of the Hub's HTTP: the routes for both kinds of repository, bare and namespaced, and absolute links back to us."""
 
-import re
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from urllib.parse import quote, urlencode
@@ -8,6 +7,7 @@ from urllib.parse import quote, urlencode
 from starlette.responses import Response
 
 from yunmo.cloud.repositories import PROPOSAL, RepositoryType
+from yunmo.web.base_url import base_url
 from yunmo.web.request import Request
 from yunmo.web.routing import Route
 
@@ -15,8 +15,6 @@ API_NAMES: dict[RepositoryType, str] = {"model": "models", "dataset": "datasets"
 FILE_PREFIXES: dict[RepositoryType, str] = {"model": "", "dataset": "/datasets"}
 
 TypedHandler = Callable[[RepositoryType, Request], Awaitable[Response]]
-
-_HOST = re.compile(r"[A-Za-z0-9._\-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
 
 
 def api_routes(method: str, tail: str, handler: TypedHandler, summary: str) -> Iterator[Route]:
@@ -36,24 +34,6 @@ def repository_name(request: Request) -> str:
     namespace = request.params.get("namespace")
     name = request.params["name"]
     return f"{namespace}/{name}" if namespace else name
-
-
-_LOOPBACK = frozenset({"127.0.0.1", "::1"})
-
-
-def base_url(request: Request) -> str:
-    """This server as the client sees it: the setting `http.public_url`, else what a proxy on this machine says, else the Host."""
-    if request.public_url is not None:
-        return request.public_url
-    headers = request.headers
-    host, scheme = headers.get("host", ""), request.scope.get("scheme", "http")
-    if request.client is None or request.client.host in _LOOPBACK:
-        host = headers.get("x-forwarded-host", "").split(",")[0].strip() or host
-        scheme = headers.get("x-forwarded-proto", "").split(",")[0].strip() or scheme
-    if not _HOST.fullmatch(host):
-        server = request.scope.get("server") or ("localhost", None)
-        host = f"{server[0]}:{server[1]}" if server[1] else str(server[0])
-    return f"{scheme if scheme in {'http', 'https'} else 'http'}://{host}"
 
 
 def repository_url(request: Request, type_: RepositoryType, full_name: str) -> str:

@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from yunmo.cloud.cloud import Cloud
 from yunmo.core.errors import InternalError, InvalidRequest, NotFound, Unauthenticated, YunmoError
-from yunmo.web.dialects.hub.addresses import base_url
+from yunmo.web.base_url import base_url
 from yunmo.web.replies import json_reply
 from yunmo.web.request import Request
 from yunmo.web.routing import Route

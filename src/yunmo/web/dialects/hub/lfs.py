@@ -9,7 +9,8 @@ from starlette.responses import Response, StreamingResponse
 from yunmo.cloud.cloud import Cloud
 from yunmo.cloud.repositories import Repository, RepositoryType
 from yunmo.core.errors import InsufficientStorage, InvalidRequest, NotFound, RepositoryNotFound, TooLarge, YunmoError
-from yunmo.web.dialects.hub.addresses import FILE_PREFIXES, base_url, file_routes, repository_name
+from yunmo.web.base_url import base_url
+from yunmo.web.dialects.hub.addresses import FILE_PREFIXES, file_routes, repository_name
 from yunmo.web.replies import json_reply
 from yunmo.web.request import Request
 from yunmo.web.routing import Route

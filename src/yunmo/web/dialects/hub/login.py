@@ -10,7 +10,7 @@ from starlette.responses import Response
 from yunmo.cloud.cloud import Cloud
 from yunmo.cloud.values import LoginKey, Refusal
 from yunmo.core.errors import Forbidden, InvalidRequest, NotFound, RateLimited, TooLarge, Unauthenticated, Unavailable
-from yunmo.web.dialects.hub.addresses import base_url
+from yunmo.web.base_url import base_url
 from yunmo.web.dialects.hub.login_page import Outcome, page
 from yunmo.web.replies import json_reply
 from yunmo.web.request import Request
