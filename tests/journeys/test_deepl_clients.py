@@ -351,17 +351,15 @@ def test_a_wrong_key_is_refused_and_no_other_key_is_taken(server):
 
 
 def test_too_many_requests_are_told_when_to_come_back(server):
-    key = server.new_key("limited", "infer", limits={"requests_per_minute": 1})
+    key = server.new_key("limited", "infer", limits={"requests_per_minute": 20})
     headers = {"authorization": f"DeepL-Auth-Key {key}"}
-    body = {"text": ["hello"], "source_lang": "EN", "target_lang": "DE"}
-    statuses = []
-    for n in range(3):
-        reply = httpx.post(f"{server.url}/v2/translate", json=body | {"text": [f"hello {n}"]}, headers=headers)
-        statuses.append(reply.status_code)
-    assert statuses[0] == 200
-    assert statuses[-1] == 429
-    assert int(reply.headers["retry-after"]) >= 1
-    assert isinstance(reply.json()["message"], str)
+    replies = []
+    for n in range(21):  # a translation that is repaired asks its model more than once
+        body = {"text": [f"hello {n}"], "source_lang": "EN", "target_lang": "DE"}
+        replies.append(httpx.post(f"{server.url}/v2/translate", json=body, headers=headers, timeout=60))
+    assert [replies[0].status_code, replies[-1].status_code] == [200, 429]
+    assert int(replies[-1].headers["retry-after"]) >= 1
+    assert isinstance(replies[-1].json()["message"], str)
 
 
 def test_forms_are_read_as_well(server, key):

@@ -60,15 +60,23 @@ def test_many_texts_come_back_in_their_order(client):
 
 
 def test_the_language_is_found_out(client, translating):
-    texts = [ORDER, ENCOMENDA]
-    found = client.translate_text(texts, target_lang="EN-US")
-    assert [each.detected_source_lang for each in found] == ["EN", "PT"]
-    assert (found[0].text, found[1].text[:18]) == (ORDER, "Where is my order?")
-    body = {"q": texts, "source": "auto", "target": "pt", "api_key": translating.key}
+    found = client.translate_text([ORDER, "Hello, how are you?"], target_lang="PT-BR")
+    assert [each.detected_source_lang for each in found] == ["EN", "EN"]
+    assert found[0].text == ENCOMENDA
+    assert client.translate_text(ENCOMENDA, target_lang="EN-US").detected_source_lang == "PT"
+    body = {"q": [ORDER, "😀"], "source": "auto", "target": "pt", "api_key": translating.key}
     reply = httpx.post(f"{translating.url}/translate", json=body, timeout=60).json()
-    assert [each["language"] for each in reply["detectedLanguage"]] == ["en", "pt"]
-    assert all(50 < each["confidence"] <= 100 for each in reply["detectedLanguage"])
-    assert reply["translatedText"] == [ENCOMENDA, ENCOMENDA]
+    assert [each["language"] for each in reply["detectedLanguage"]] == ["en", "en"]
+    assert [each["confidence"] > 50 for each in reply["detectedLanguage"]] == [True, False]
+    assert reply["translatedText"] == [ENCOMENDA, "😀"]
+
+
+def test_terms_of_a_glossary_are_kept(client):
+    glossary = client.create_glossary("terms", "EN", "PT", {"train": "comboio"})
+    plain = client.translate_text("The train leaves at nine.", source_lang="EN", target_lang="PT-BR").text
+    found = client.translate_text("The train leaves at nine.", source_lang="EN", target_lang="PT-BR", glossary=glossary).text
+    assert "comboio" not in plain
+    assert "comboio" in found
 
 
 def test_formality_and_instructions_need_a_model_that_can_be_told(client):

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from yunmo.apps.translate.glossaries import Glossaries, Pair
 from yunmo.apps.translate.languages import Language
 from yunmo.apps.translate.orders import Options, Order, SentenceSplitting, Translated
+from yunmo.apps.translate.origins import UNKNOWN
 from yunmo.apps.translate.styles import Styles
 from yunmo.apps.translate.tagged import Tagged, TagRules, read_plain, read_tagged
 from yunmo.apps.translate.translator import Translator
@@ -23,7 +24,6 @@ from yunmo.web.parameters import converted, read_parameters
 from yunmo.web.request import Request
 
 _SPLITTING: dict[str, SentenceSplitting] = {"0": "off", "1": "all", "nonewlines": "no_newlines"}
-_UNTOLD = "und"
 _UNKNOWN_SOURCE = "EN"
 """What a text without words was written in: the client needs a language."""
 
@@ -154,6 +154,6 @@ def _detected(translated: Sequence[Translated]) -> str:
     """The language of most of the text."""
     counted: Counter[str] = Counter()
     for each in translated:
-        if each.source != _UNTOLD:
+        if each.source != UNKNOWN:
             counted[source_code(each.source)] += each.characters
     return counted.most_common(1)[0][0] if counted else _UNKNOWN_SOURCE

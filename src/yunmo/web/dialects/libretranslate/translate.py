@@ -10,6 +10,7 @@ from starlette.responses import Response
 from yunmo.apps.translate.identification import identify
 from yunmo.apps.translate.languages import parse
 from yunmo.apps.translate.orders import Options, Order, Translated
+from yunmo.apps.translate.origins import UNKNOWN
 from yunmo.apps.translate.tagged import Tagged, TagRules, read_plain, read_tagged
 from yunmo.apps.translate.translator import Translator
 from yunmo.core.errors import InvalidRequest, Unsupported
@@ -28,7 +29,6 @@ from yunmo.web.replies import json_reply
 from yunmo.web.request import Request
 
 AUTO = "auto"
-_UNTOLD = "und"
 _NOTHING = Detected(0, "en")
 _HTML = TagRules("html")
 
@@ -121,7 +121,7 @@ def _reply(tagged: Sequence[Tagged], translated: Sequence[Translated], body: Tra
 def _written_in(translated: Sequence[Translated]) -> Detected:
     """The language of most of a text."""
     counted: Counter[str] = Counter()
-    for each in (each for each in translated if each.source != _UNTOLD):
+    for each in (each for each in translated if each.source != UNKNOWN):
         counted[each.source] += max(1, each.characters)
     if not counted:
         return _NOTHING
