@@ -43,6 +43,12 @@ QUERIES = {
     "/admin/keys": ("project",),
     "/api/models": ("limit", "cursor", "sort", "direction", "search", "filter", "author", "num_parameters", "expand"),
     "/api/datasets": ("limit", "cursor", "sort", "search", "filter", "author"),
+    "/v2/languages": ("type",),
+    "/v3/languages": ("resource", "product", "include"),
+    "/v3/glossaries/{glossary_id}/entries": ("source_lang", "target_lang"),
+    "/v3/style_rules": ("page", "page_size", "detailed"),
+    "/v3/translation_memories": ("page", "page_size"),
+    "/v3/translation_memories/{memory_id}/segments": ("page_size", "page_cursor", "filter_text", "filter_case_sensitive"),
 }
 FOLDER_QUERIES = ("limit", "cursor", "recursive", "expand", "blobs", "formatted")
 
@@ -57,7 +63,22 @@ def fuzzed(server):
             commit = b'{"key":"header","value":{"summary":"first"}}\n{"key":"file","value":{"path":"folder/README.md","content":"aGk="}}\n'
             client.post(f"/api/{kind}s/acme/files/commit/main", content=commit).raise_for_status()
             client.post(f"/api/{kind}s/acme/files/tag/main", json={"tag": "first"}).raise_for_status()
+        _keep_translations(client)
     return server
+
+
+def _keep_translations(client):
+    """A glossary, a style and a translation memory."""
+    made = client.post("/v2/glossaries", json={"name": "words", "source_lang": "en", "target_lang": "de", "entries": "fox\tFuchs"})
+    KNOWN["glossary_id"] = [made.json()["glossary_id"], "0" * 32]
+    style = {"name": "ours", "language": "de", "custom_instructions": [{"label": "tone", "prompt": "Be brief."}]}
+    made = client.post("/v3/style_rules", json=style).json()
+    KNOWN["style_id"], KNOWN["instruction_id"] = [made["style_id"]], [made["custom_instructions"][0]["id"]]
+    tmx = b"<tmx><body><tu><tuv lang='en'><seg>fox</seg></tuv><tuv lang='de'><seg>Fuchs</seg></tuv></tu></body></tmx>"
+    begun = client.post("/v3/translation_memories/import", json={"source_file": {"file_name": "a.tmx", "content_length": len(tmx)}}).json()
+    client.put(begun["upload_url"], content=tmx).raise_for_status()
+    KNOWN["memory_id"] = [client.get("/v3/translation_memories").json()["translation_memories"][0]["translation_memory_id"]]
+    KNOWN["job_id"] = [begun["job_id"]]
 
 
 def _told(document):

@@ -63,7 +63,9 @@ def test_the_language_is_found_out(client, translating):
     found = client.translate_text([ORDER, "Hello, how are you?"], target_lang="PT-BR")
     assert [each.detected_source_lang for each in found] == ["EN", "EN"]
     assert found[0].text == ENCOMENDA
-    assert client.translate_text(ENCOMENDA, target_lang="EN-US").detected_source_lang == "PT"
+    found = client.translate_text([ORDER, ENCOMENDA], target_lang="EN-US")
+    assert [each.detected_source_lang for each in found] == ["EN", "PT"]
+    assert (found[0].text, found[1].text[:18]) == (ORDER, "Where is my order?")
     body = {"q": [ORDER, "😀"], "source": "auto", "target": "pt", "api_key": translating.key}
     reply = httpx.post(f"{translating.url}/translate", json=body, timeout=60).json()
     assert [each["language"] for each in reply["detectedLanguage"]] == ["en", "en"]

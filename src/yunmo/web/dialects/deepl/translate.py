@@ -19,7 +19,16 @@ from yunmo.core.errors import InvalidRequest, Unsupported
 from yunmo.core.identity import Principal
 from yunmo.web.dialects.deepl.codes import read_code, source_code
 from yunmo.web.dialects.deepl.waiting import Flights, held
-from yunmo.web.dialects.deepl.wire import BODY_LIMIT_BYTES, LISTS, TEXTS_LIMIT, Names, TranslateBody, TranslateReply, Translation
+from yunmo.web.dialects.deepl.wire import (
+    BODY_LIMIT_BYTES,
+    GLOSSARIES_LIMIT,
+    LISTS,
+    TEXTS_LIMIT,
+    Names,
+    TranslateBody,
+    TranslateReply,
+    Translation,
+)
 from yunmo.web.parameters import converted, read_parameters
 from yunmo.web.request import Request
 
@@ -118,6 +127,8 @@ def _checked(asked: dict[str, object]) -> TranslateBody:
         raise InvalidRequest(f"Value for '{error.param}' not supported. {error.message}", param=error.param) from error
     if len(body.text) > TEXTS_LIMIT and not isinstance(body.text, str):
         raise InvalidRequest(f"A request may have {TEXTS_LIMIT} texts; this one has {len(body.text)}. Send several.", param="text")
+    if len(_names(body.glossary_ids)) > GLOSSARIES_LIMIT:
+        raise InvalidRequest(f"A request may name {GLOSSARIES_LIMIT} glossaries.", param="glossary_ids")
     if body.glossary_id and body.glossary_ids:
         raise InvalidRequest("Give 'glossary_id' or 'glossary_ids', not both.", param="glossary_ids")
     return body
