@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0014_jobs_of_operators"
-down_revision = "0013_glossaries"
+revision = "0016_jobs_of_operators"
+down_revision = "0015_translation_memories"
 
 
 def upgrade() -> None:
