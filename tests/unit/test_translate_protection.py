@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from yunmo.apps.translate.protection import protect, protected
 from yunmo.apps.translate.segments import Tag, segment
+from yunmo.core.errors import InvalidRequest
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,12 @@ def test_kept_words_are_found_whole_and_the_longest_first():
     assert protected("Yunmo Cloud and Yunmo, not Yunmoed or yunmo", ["Yunmo", "Yunmo Cloud"]) == ("Yunmo Cloud", "Yunmo")
     assert protected("云模是云模平台的名字，C++很好", ["云模", "云模平台", "C++"]) == ("云模", "云模平台", "C++")
     assert protected("用Yunmo训练", ["Yunmo"]) == ("Yunmo",)
+
+
+def test_too_many_kept_words_are_refused():
+    assert protected("w4999", [f"w{number}" for number in range(5000)]) == ("w4999",)
+    with pytest.raises(InvalidRequest, match="5001 words"):
+        protected("w", [f"w{number}" for number in range(5001)])
 
 
 def test_tags_that_were_there_stay_and_new_ones_get_new_ids():

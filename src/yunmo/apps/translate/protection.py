@@ -5,13 +5,14 @@ from collections.abc import Collection, Iterator
 from functools import lru_cache
 
 from yunmo.apps.translate.segments import Segment, Tag, segment
+from yunmo.core.errors import InvalidRequest
 
 
 def protect(original: Segment, kept: Collection[str] = ()) -> Segment:
     """The segment with everything in its texts that is not translated as `alone` tags, whose ids go on after the highest there is.
 
     Found are `{x}`, `{{x}}`, `${x}`, `%s`, `%(x)d`, `%1$s`, `%1`, ICU messages, URLs, e-mail addresses, code in backticks, HTML's tags and the kept
-    words, as they are written. The result's `source` is the original's.
+    words, as they are written. The result's `source` is the original's. Raises InvalidRequest for more than 5,000 kept words.
     """
     pattern, next_id = _pattern(tuple(sorted(set(kept), key=lambda word: (-len(word), word)))), _next_id(original)
     parts: list[str | Tag] = []
@@ -31,6 +32,11 @@ def protected(text: str, kept: Collection[str] = ()) -> tuple[str, ...]:
 
 
 _MOST_KEPT = 5000
+
+# a word is found whole where its script writes words apart, anywhere in a script that does not
+_SPELLED = r"[A-Za-z0-9_\u00c0-\u1fff]"
+_BEGIN = f"(?:(?<!{_SPELLED})|(?!{_SPELLED}))"
+_END = f"(?:(?!{_SPELLED})|(?<!{_SPELLED}))"
 
 # an URL is ASCII: the words of a Chinese sentence that touch it are no part of it
 _URL = r"(?:(?:https?|ftp|ftps|ws|wss|ssh|git|file)://|www\.(?=[a-z0-9]))[!#$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]+"
@@ -65,19 +71,10 @@ _CLOSING = {")": "(", "]": "["}
 @lru_cache(maxsize=64)
 def _pattern(kept: tuple[str, ...]) -> re.Pattern[str]:
     """One pattern for all that is kept; the words of the caller go first, the longest before its own beginning."""
-    words = [_word_pattern(word) for word in kept[:_MOST_KEPT] if word.strip()]
-    return re.compile("|".join((*words, _STANDARD)))
-
-
-def _word_pattern(word: str) -> str:
-    """A word is found whole where its script writes words apart, anywhere in a script that does not."""
-    before = r"(?<![A-Za-z0-9_\u00c0-\u1fff])" if _is_spelled(word[0]) else ""
-    behind = r"(?![A-Za-z0-9_\u00c0-\u1fff])" if _is_spelled(word[-1]) else ""
-    return before + re.escape(word) + behind
-
-
-def _is_spelled(character: str) -> bool:
-    return character.isalnum() and character < "\u2000"
+    if len(kept) > _MOST_KEPT:
+        raise InvalidRequest(f"{len(kept)} words are to be kept as they are; at most {_MOST_KEPT} may be. Name those that the texts have.")
+    words = "|".join(re.escape(word) for word in kept if word.strip())
+    return re.compile(f"{_BEGIN}(?:{words}){_END}|{_STANDARD}" if words else _STANDARD)
 
 
 def _pieces(text: str, pattern: re.Pattern[str]) -> Iterator[tuple[str, bool]]:

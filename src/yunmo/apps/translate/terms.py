@@ -28,15 +28,13 @@ class TermFinder:
         self._entries: dict[str, list[_Entry]] = {}
         for term, translation in terms.items():
             if term.strip():
-                entry = _entry(term.strip(), term, translation, self._base)
-                self._entries.setdefault(entry.stem[:_KEY], []).append(entry)
-        for entries in self._entries.values():
-            entries.sort(key=lambda entry: -len(entry.stem))
+                entry = _entry(term, translation, self._base)
+                self._entries.setdefault(entry.words[0].stem[:_KEY], []).append(entry)
 
     def find(self, text: str) -> tuple[Found, ...]:
         """The terms in the text from left to right: of several at one place the longest, none inside another. Words are found whole and inflected.
 
-        A lower-case term is found in any case, one with capitals as it is written or all in capitals.
+        A lower-case term is found in any case, one with capitals as it is written or all in capitals; white space between its words may be any.
         """
         folded = _folded(text)
         found: list[Found] = []
@@ -54,7 +52,7 @@ class TermFinder:
         best: Found | None = None
         for length in range(_KEY, 0, -1):
             for entry in self._entries.get(folded[position : position + length], ()):
-                end = _end(entry, text, folded, position) if length == min(_KEY, len(entry.stem)) else None
+                end = _end(entry, text, folded, position) if length == min(_KEY, len(entry.words[0].stem)) else None
                 if end is not None and (best is None or end > best.end):
                     best = Found(entry.term, entry.translation, position, end)
         return best
@@ -81,21 +79,30 @@ def is_rendered(translation: str, text: str, language: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class _Word:
+    """A word of a term by the beginning that all its forms share (as written, and in lower case) and the endings it may have, longest first."""
+
+    written: str
+    stem: str
+    endings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Entry:
-    """A term by the beginning that all its forms share, in lower case, and the endings that it may have."""
+    """A term, by its words."""
 
     term: str
     translation: str
-    stem: str
-    written: str
-    endings: frozenset[str]
+    words: tuple[_Word, ...]
     is_cased: bool
 
 
-_KEY = 3
+_KEY = 6
 _BETWEEN = 2
 _LONGEST_ENDING = 3
 _SHORTEST_STEM = 3
+_SPACE = re.compile(r"\s+")
+_LAST_WORD_INFLECTED = {"en", "sv", "da", "nb", "tr"}
 _COMPOUNDING = {"de", "nl", "sv", "da", "nb", "nn", "is", "fi", "et", "hu"}
 _UNINFLECTED = {"vi", "th", "lo", "my", "km"}
 _IS_UNSPACED = re.compile(f"[{UNSPACED}]")
@@ -133,31 +140,47 @@ _ENDINGS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def _entry(written: str, term: str, translation: str, base: str) -> _Entry:
+def _entry(term: str, translation: str, base: str) -> _Entry:
+    written = term.split()
+    is_cased = term != term.lower() and not (len(written) > 1 and term.istitle())
+    last = len(written) - 1
+    words = tuple(_word(word, base, is_inflected=index == last or base not in _LAST_WORD_INFLECTED) for index, word in enumerate(written))
+    return _Entry(term, translation, words, is_cased)
+
+
+def _word(written: str, base: str, *, is_inflected: bool) -> _Word:
     lower = _folded(written)
-    is_cased = written != written.lower() and not (" " in written and written.istitle())
-    if len(lower) != len(written) or _IS_UNSPACED.match(lower[-1]) or not lower[-1].isalpha():
-        return _Entry(term, translation, lower, written, frozenset({""}), is_cased)
+    if not is_inflected or _IS_UNSPACED.match(lower[-1]) or not lower[-1].isalpha():
+        return _Word(written, lower, ("",))
     for ending, forms in _ENDINGS.get(base, {}).items():
         if lower.endswith(ending) and len(lower) - len(ending) >= _SHORTEST_STEM:
-            return _Entry(term, translation, lower[: -len(ending)], written[: -len(ending)], frozenset(forms), is_cased)
-    return _Entry(term, translation, lower, written, frozenset(_SUFFIXES.get(base, ("",))), is_cased)
+            return _Word(written[: -len(ending)], lower[: -len(ending)], tuple(sorted(forms, key=len, reverse=True)))
+    return _Word(written, lower, tuple(sorted(_SUFFIXES.get(base, ("",)), key=len, reverse=True)))
 
 
 def _end(entry: _Entry, text: str, folded: str, position: int) -> int | None:
     """Where a term that begins there ends; None if it is not there, or only as part of another word."""
-    if not folded.startswith(entry.stem, position):
+    end: int | None = position
+    for index, word in enumerate(entry.words):
+        space = _SPACE.match(text, position) if index else None
+        start = position if space is None else space.end()
+        if index and start == position:
+            return None
+        end = _word_end(word, text, folded, start, is_cased=entry.is_cased)
+        if end is None:
+            return None
+        position = end
+    return end
+
+
+def _word_end(word: _Word, text: str, folded: str, position: int, *, is_cased: bool) -> int | None:
+    end = position + len(word.stem)
+    if not folded.startswith(word.stem, position) or (is_cased and text[position:end] not in {word.written, word.written.upper()}):
         return None
-    end = position + len(entry.stem)
-    if entry.is_cased and text[position:end] not in {entry.written, entry.written.upper()}:
-        return None
-    if _IS_UNSPACED.match(entry.stem[-1]):
+    if _IS_UNSPACED.match(word.stem[-1]):
         return end
-    # longest ending first: s' before s
-    for ending in sorted(entry.endings, key=len, reverse=True):
-        if folded.startswith(ending, end) and not _is_word(text, end + len(ending)):
-            return end + len(ending)
-    return None
+    endings = (end + len(ending) for ending in word.endings if folded.startswith(ending, end))
+    return next((one for one in endings if not _is_word(text, one)), None)
 
 
 def _may_begin(text: str, position: int) -> bool:
