@@ -61,6 +61,7 @@ GOOD = [
     ("en", "zh-Hans", "ha ha ha ha", "哈哈哈哈"),
     ("zh-Hans", "zh-Hant", "中文", "中文"),
     ("en", "zh-Hans", "-----------", "-----------"),
+    ("en", "vi", "Friday, 5 March", "Thứ 6, ngày 5 tháng 3"),
     ("en", "sw", "There are 3 books.", "Kuna vitabu vitatu."),
 ]
 

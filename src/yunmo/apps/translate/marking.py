@@ -212,28 +212,22 @@ def _split_lead(text: str) -> tuple[str, str]:
 
 def _units(body: Sequence[_Part], first: int) -> Iterator[_Unit]:
     """The body's tags, numbered as they come; those that pair and nest are one unit, all others are each alone."""
+    tags = {index: part for index, part in enumerate(body) if isinstance(part, Tag)}
     pairs: dict[int, int] = {}
     opened: list[int] = []
-    for index, part in enumerate(body):
-        if isinstance(part, str) or part.kind == "alone":
-            continue
-        if part.kind == "open":
+    for index, tag in tags.items():
+        if tag.kind == "open":
             opened.append(index)
-            continue
-        partner = next((one for one in reversed(opened) if body[one].id == part.id), None)  # type: ignore[union-attr]
-        if partner is not None:
-            del opened[opened.index(partner) :]
-            pairs[partner] = index
+        elif tag.kind == "close":
+            partner = next((one for one in reversed(opened) if tags[one].id == tag.id), None)
+            if partner is not None:
+                del opened[opened.index(partner) :]
+                pairs[partner] = index
     closings = set(pairs.values())
-    number = first
-    for index, part in enumerate(body):
-        if isinstance(part, str) or index in closings:
-            continue
-        end = pairs.get(index)
-        within = body[index + 1 : end] if end is not None else ()
-        tags = (part,) if end is None else (part, body[end])
-        yield _Unit(number, tags, any(isinstance(one, str) and one.strip() for one in within))  # type: ignore[arg-type]
-        number += 1
+    for number, index in enumerate((index for index in tags if index not in closings), first):
+        end = pairs.get(index, index)
+        has_words = any(isinstance(one, str) and one.strip() for one in body[index + 1 : end])
+        yield _Unit(number, (tags[index],) if end == index else (tags[index], tags[end]), has_words)
 
 
 def _matched(text: str, markers: Sequence[re.Match[str]], unit: _Unit) -> list[tuple[int, int, Tag]] | None:

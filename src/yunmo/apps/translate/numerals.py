@@ -83,6 +83,8 @@ _POWER = re.compile(r"\s?(万亿|[百千][万萬]|[백천]만|[亿億万萬만�
 _WORD = re.compile(r"[^\W\d_]+(?:[-’'][^\W\d_]+)*")
 _CLOCK_BEHIND = re.compile(r"\s?(?:[:：.]\d{2}){0,2}\s?[ap]\.?\s?m\b", re.IGNORECASE)
 _CLOCK_BEFORE = re.compile(r"(?:上午|下午|晚上|傍晚|中午|凌晨|早上|夜里|午前|午後|오전|오후)\s?(?:[0-9]{1,2}[:：])?\Z")
+# Vietnamese counts the days of the week from two
+_WEEKDAY = re.compile(r"\bthứ\s?\Z", re.IGNORECASE)
 _DECADE = re.compile(r"(?:'|’)?s\b|\s?年代")
 _NUMERAL = re.compile(r"[零〇一二两兩三四五六七八九十百千万萬亿億]+")
 _UNITS = {"十": 10, "百": 100, "千": 1000}
@@ -128,8 +130,8 @@ def _digits(text: str, base: str) -> Iterator[tuple[int, int, Number | None, tup
         whole = int(written) if written.isdecimal() and len(written) <= _LONGEST else None
         if whole is None:
             yield start, end, number, ()
-        elif whole == 0 and text[start - 1 : start] in {":", "："}:
-            yield start, end, None, (Decimal(0),)
+        elif (whole == 0 and text[start - 1 : start] in {":", "："}) or (base == "vi" and _WEEKDAY.search(text, max(0, start - 5), start)):
+            yield start, end, None, (Decimal(whole),)
         elif whole <= 12 and (_CLOCK_BEHIND.match(text, end) or _CLOCK_BEFORE.search(text, max(0, start - 12), start)):
             hours = {Decimal(whole % 12), Decimal(whole % 12 + 12)}
             yield start, end, Number(number.written, number.values | hours), ()
