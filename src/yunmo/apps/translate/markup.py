@@ -43,8 +43,8 @@ class Malformed(InvalidRequest):
 
     code = InvalidRequest.code
 
-    def __init__(self) -> None:
-        super().__init__("Tag handling parsing failed, please check input.", param="text")
+    def __init__(self, message: str = "Tag handling parsing failed, please check input.") -> None:
+        super().__init__(message, param="text")
 
 
 def pieces_of(text: str, markup: Markup, kept: Collection[str] = (), *, is_strict: bool = False) -> list[Piece]:
