@@ -6,6 +6,7 @@ import pytest_asyncio
 from hub_world import ACME, principal
 from translation_world import TALKER, ask, deploy_chat, for_pair, marian_files, order, push_model, settings, translated
 from yunmo.apps.translate.orders import Options, Order
+from yunmo.apps.translate.realtime import Bounds, Realtime, translating
 from yunmo.apps.translate.segments import Tag, segment
 from yunmo.assembly import open_server
 from yunmo.core.errors import Forbidden, Unsupported
@@ -111,6 +112,17 @@ async def test_what_a_sentence_model_cannot_be_told_is_refused_and_wishes_are_no
             await translated(server, "hello", **wrong)
         assert refused.value.param == param
     assert len(await translated(server, "hello", formality="prefer_more", context="A letter.")) == 1
+
+
+async def test_a_growing_text_ends_as_its_sentences_translate(server):
+    session = Realtime(translating(server.translator, ACME, order()), "en", Bounds(max_erasure=0.5))
+    for word in ["The", "quick", "brown", "fox.", "Hello", "world"]:
+        await session.hear(word + " ")
+    ended = await session.end()
+    first, second = await ask(server, "acme/en-de", "The quick brown fox.", "Hello world")
+    assert (ended.concluded, ended.tentative) == (f"{first.strip()} {second.strip()}", "")
+    assert session.measured.normalized_erasure <= 0.5
+    assert session.measured.average_lag_ms > 0
 
 
 # ---------------------------------------------------------------- chat models
