@@ -152,6 +152,18 @@ def test_emphasis_that_chinese_punctuation_would_undo_is_written_as_html(tmp_pat
     assert done == "这是**重要**的，请*做*~~不~~\n"
 
 
+def test_a_link_that_is_all_of_its_paragraph_keeps_its_address(tmp_path):
+    read = document(MarkdownFormat(), "- [Home page]\n- [About][]\n\n[home page]: /h\n[about]: /a\n", tmp_path)
+    done = written(read, pseudo(read), tmp_path).decode()
+    assert done == "- [HHoommee ppaaggee][Home page]\n- [AAbboouutt][About]\n\n[home page]: /h\n[about]: /a\n"
+
+
+def test_a_picture_whose_description_is_the_name_of_its_address_keeps_it(tmp_path):
+    read = document(MarkdownFormat(), "See ![Logo] and ![Cat][pic] and ![Dog](d).\n\n[logo]: l.png\n[pic]: c.png\n", tmp_path)
+    assert texts(read) == ["See  and  and .", "Cat", "Dog"]
+    assert written(read, pseudo(read), tmp_path).decode().startswith("SSeeee ![Logo] aanndd ![CCaatt][pic] aanndd ![DDoogg](d).\n")
+
+
 def test_tags_that_markdown_cannot_write_so_are_refused(tmp_path):
     read = document(MarkdownFormat(), "See [one](a) and [two](b) here.\n", tmp_path)
     a, a_, b, b_ = read.units[0].segment.tags

@@ -12,6 +12,7 @@ from yunmo.apps.translate.segments import Segment, Tag, TagKind, segment
 
 _WHITE = " \t\r\n\f"
 _TAG_OR_BREAK = re.compile(r"\r\n|\r|\n|<(/?)([A-Za-z][\w:-]*)(?:\s[^<>]*|/)?>")
+REFERENCE = "reference"  # a link whose text is also the name of its address: without its tags the text could not be translated
 _NO_UNIT = Unit("", Segment(()))
 _WHITES = re.compile(rf"[{_WHITE}]+")
 _EAST_ASIAN = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]")  # without Hangul, whose words have spaces between them
@@ -125,7 +126,7 @@ def _bounds(text: str, run: Sequence[Piece], kinds: dict[int, tuple[int, TagKind
             low += 1
         elif _is_around(text, last, high - 1, kinds):
             high -= 1
-        elif partner.get(low) == high - 1:
+        elif partner.get(low) == high - 1 and first.name != REFERENCE:
             low, high = low + 1, high - 1
         elif low in partner and _is_empty(text, run, low, partner[low]):
             low = partner[low] + 1

@@ -13,12 +13,14 @@ from markdown_it import MarkdownIt
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
+from yunmo.apps.translate.documents.inline import REFERENCE
 from yunmo.apps.translate.documents.markup import VOID, Piece, PieceKind
 
 _PLACE = "place"
+_REFERRED = frozenset({"]", "][]"})  # how a link ends whose text is the name of its address
 _HTML_NAME = re.compile(r"</?([A-Za-z][\w-]*)")
 _FOOTNOTE_OR_MATH = re.compile(r"\[\^[^\]\s\0]+\]:?|\$\$[^$\0]+\$\$|\$(?![\s$])[^$\n\0]+(?<!\s)\$(?!\d)")
-_PAIRED = {"em": "em", "strong": "strong", "s": "s", "link": "link"}
+_PAIRED = frozenset({"em", "strong", "s", "link", REFERENCE})
 
 _Rule = Callable[[StateInline, bool], bool]
 
@@ -63,7 +65,7 @@ def inline(markdown: MarkdownIt, content: str, env: Any) -> Inline:
         at = piece.end
     if at < len(content):
         pieces.append(Piece("text", at, len(content)))
-    images = tuple(token.meta["label"] for token in tokens if token.type == "image" and token.content)
+    images = tuple(token.meta["label"] for token in tokens if token.type == "image" and "label" in token.meta)
     labels = {token.meta[_PLACE][1]: token.meta["label"] for token in tokens if token.type == "link_close" and "label" in token.meta}
     return Inline(tuple(pieces), images, labels)
 
@@ -93,9 +95,8 @@ def _markup(tokens: list[Token]) -> Iterator[Piece]:
             yield _html(token.content, start, end)
         elif name in _PAIRED and token.markup != "autolink":
             is_double = name == "strong"  # of its two signs, the inner one became the token
-            yield Piece(
-                "open" if side == "open" else "close", start - (is_double and side == "open"), end + (is_double and side == "close"), name
-            )
+            start, end = start - (is_double and side == "open"), end + (is_double and side == "close")
+            yield Piece("open" if side == "open" else "close", start, end, REFERENCE if "label" in token.meta else name)
         else:
             is_word = token.type in {"code_inline", "link_open"}
             yield Piece("raw" if is_word else "alone", start, end, token.type)
@@ -132,14 +133,15 @@ def _locate(name: str, state: StateInline, start: int, count: int) -> None:
         opening = next(token for token in state.tokens[count:] if token.type == "link_open")
         label_end = state.md.helpers.parseLinkLabel(state, start, True)
         opening.meta[_PLACE], last.meta[_PLACE] = (start, start + 1), (label_end, state.pos)
-        if state.src[label_end : state.pos] in {"]", "][]"}:
-            last.meta["label"] = state.src[start + 1 : label_end]
+        if state.src[label_end : state.pos] in _REFERRED:
+            opening.meta["label"] = last.meta["label"] = state.src[start + 1 : label_end]
     elif name == "autolink":
         state.tokens[-3].meta[_PLACE] = (start, state.pos)
     elif last.type != "text":
         last.meta[_PLACE] = (start, state.pos)
-        if name == "image":
-            last.meta["label"] = (start + 2, start + 2 + len(last.content))
+        end = start + 2 + len(last.content)
+        if name == "image" and state.src[end : state.pos] not in _REFERRED:
+            last.meta["label"] = (start + 2, end)
 
 
 def _locate_delimiters(state: StateInline, start: int, count: int) -> None:
