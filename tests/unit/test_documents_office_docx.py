@@ -1,3 +1,4 @@
+import re
 import time
 
 import docx
@@ -181,6 +182,31 @@ def test_chinese_texts_name_a_font_and_a_hint_for_their_signs(tmp_path):
     assert '<w:rPr><w:rFonts w:hint="eastAsia" w:eastAsia="Microsoft YaHei"/><w:lang w:eastAsia="zh-CN"/></w:rPr>' in xml
 
 
+@pytest.mark.parametrize(
+    ("named", "styled", "expected"),
+    [
+        ("", "仿宋_GB2312", '<w:rFonts w:hint="eastAsia"/>'),
+        ("", "MS Mincho", '<w:rFonts w:hint="eastAsia" w:eastAsia="Microsoft YaHei"/>'),
+        (' w:eastAsia="KaiTi"', "MS Mincho", '<w:rFonts w:eastAsia="KaiTi" w:hint="eastAsia"/>'),
+        (' w:eastAsia="Times New Roman"', "SimSun", '<w:rFonts w:eastAsia="Microsoft YaHei" w:hint="eastAsia"/>'),
+        (' w:eastAsiaTheme="minorEastAsia"', "", '<w:rFonts w:eastAsiaTheme="minorEastAsia" w:hint="eastAsia"/>'),
+    ],
+)
+def test_a_chinese_font_is_named_only_where_the_document_names_none(tmp_path, named, styled, expected):
+    source = word_document(tmp_path / "a.docx", paragraph(run("Hello", f"<w:rFonts{named}/>")))
+    styles = re.sub(rb'w:eastAsia(?:Theme)?="[^"]*"', f'w:eastAsia="{styled}"'.encode(), parts(source)["word/styles.xml"])
+    with_parts(source, {"word/styles.xml": styles})
+    assert expected in document_xml(translated(read(source), tmp_path / "b.docx", "zh-Hans"))
+
+
+def test_bold_and_large_arabic_stays_so(tmp_path):
+    source = word_document(tmp_path / "a.docx", paragraph(run("Hello", '<w:b w:val="1"/><w:iCs/><w:sz w:val="40"/>')))
+    wanted = (
+        '<w:rPr><w:b w:val="1"/><w:bCs w:val="1"/><w:iCs/><w:sz w:val="40"/><w:szCs w:val="40"/><w:rtl/><w:lang w:bidi="ar-SA"/></w:rPr>'
+    )
+    assert wanted in document_xml(translated(read(source), tmp_path / "b.docx", "ar"))
+
+
 def test_a_chinese_text_that_becomes_english_loses_the_hint(tmp_path):
     source = word_document(
         tmp_path / "a.docx", paragraph(run("云模", '<w:rFonts w:hint="eastAsia" w:eastAsia="宋体"/><w:lang w:eastAsia="zh-CN"/>'))
@@ -193,7 +219,7 @@ def test_arabic_turns_the_paragraph_and_english_turns_it_back(tmp_path):
     source = word_document(tmp_path / "a.docx", paragraph('<w:pPr><w:keepNext/><w:jc w:val="left"/></w:pPr>' + run("Hello", "<w:b/>")))
     arabic = translated(read(source), tmp_path / "b.docx", "ar")
     assert '<w:pPr><w:keepNext/><w:bidi/><w:jc w:val="left"/></w:pPr>' in document_xml(arabic)
-    assert '<w:rPr><w:b/><w:rtl/><w:lang w:bidi="ar-SA"/></w:rPr>' in document_xml(arabic)
+    assert '<w:rPr><w:b/><w:bCs/><w:rtl/><w:lang w:bidi="ar-SA"/></w:rPr>' in document_xml(arabic)
     english = document_xml(translated(read(arabic), tmp_path / "c.docx", "en-GB"))
     assert "<w:bidi/>" not in english
     assert "<w:rtl/>" not in english

@@ -18,6 +18,11 @@ _FONTS = {
     "ja-JP": ("Yu Gothic", "Yu Mincho"),
     "ko-KR": ("Malgun Gothic", "Batang"),
 }
+_DRAWN_WITH = {
+    "zh": {"SimSun", "NSimSun", "SimHei", "KaiTi", "FangSong", "Microsoft YaHei", "DengXian", "PMingLiU", "MingLiU", "Microsoft JhengHei", "DFKai-SB"},
+    "ja": {"MS Mincho", "MS PMincho", "MS Gothic", "MS PGothic", "Yu Mincho", "Yu Gothic", "Meiryo", "ＭＳ 明朝", "ＭＳ ゴシック", "游明朝", "游ゴシック"},
+    "ko": {"Malgun Gothic", "Batang", "Gulim", "Dotum", "바탕", "맑은 고딕", "굴림", "돋움"},
+}  # fmt: skip
 _SERIFS = ("Times", "Georgia", "Cambria", "Garamond", "Palatino", "Book Antiqua", "Liberation Serif", "Century", "Constantia")
 
 
@@ -32,6 +37,12 @@ class Culture:
     def font_beside(self, western: str) -> str:
         """An East Asian font that goes with a Western one: with serifs beside serifs."""
         return _FONTS.get(self.name, ("", ""))[western.startswith(_SERIFS)]
+
+    def is_drawn_with(self, font: str) -> bool:
+        """Whether an East Asian font is known to have this language's signs; fonts with Chinese names have Chinese ones."""
+        language = "zh" if self.name.startswith(("zh", "yue")) else self.name[:2]
+        others = set().union(*(fonts for other, fonts in _DRAWN_WITH.items() if other != language))
+        return font in _DRAWN_WITH.get(language, ()) or (language == "zh" and not font.isascii() and font not in others)
 
 
 def culture_of(language: str) -> Culture:

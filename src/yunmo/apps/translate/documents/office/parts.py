@@ -72,17 +72,21 @@ def title_part(package: Package) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class PartReader:
-    """Reads the texts of parts into units; strings that are `sought` by the document itself stay (as `workbook.folded` writes them)."""
+    """Reads the texts of parts into units; strings that are `sought` by the document itself stay (as `workbook.folded` writes them).
+
+    `styled` are the East Asian fonts that the document's styles name.
+    """
 
     units: Units = field(default_factory=Units)
     sought: frozenset[str] = frozenset()
+    styled: tuple[str, ...] = ()
 
     def read(self, source: Source, note: str, *, with_placeholders: bool = True) -> None:
         """Read a part. `with_placeholders` is false for masters and layouts, whose placeholders show in no slide."""
         for element in source.root.descendants():
             if not with_placeholders and _is_in_placeholder(element):
                 continue
-            place = _place(source, element)
+            place = self._place(source, element)
             if place is not None and not self._must_stay(place, element):
                 limit = CELL_LIMIT if element.name in _STRINGS else None
                 self.units.add(place, _note(element, note), _scope(source, element, note), limit)
@@ -91,23 +95,22 @@ class PartReader:
                 if text is not None and not self._must_stay(text, element):
                     self.units.add(text, f"{note}, description" if note else "description", _SHARED, _LIMITS.get(name))
 
+    def _place(self, source: Source, element: Element) -> Place | None:
+        if element.name == "w:p":
+            return read_word_paragraph(source, element, self.styled)
+        if element.name == "a:p":
+            return read_drawing_paragraph(source, element)
+        if element.name in _STRINGS or _is_comment(source, element):
+            return read_rich_text(source, element)
+        if element.name in _HEADERS:
+            return read_header_text(source, element)
+        if element.name in _PLAIN or _is_chart_text(element):
+            return element_text(source, element)
+        return None
+
     def _must_stay(self, place: Place, element: Element) -> bool:
         is_string = element.name in _STRINGS or element.name in {"c:v", "x:tableColumn"}
         return is_string and folded(place.segment.text) in self.sought
-
-
-def _place(source: Source, element: Element) -> Place | None:
-    if element.name == "w:p":
-        return read_word_paragraph(source, element)
-    if element.name == "a:p":
-        return read_drawing_paragraph(source, element)
-    if element.name in _STRINGS or _is_comment(source, element):
-        return read_rich_text(source, element)
-    if element.name in _HEADERS:
-        return read_header_text(source, element)
-    if element.name in _PLAIN or _is_chart_text(element):
-        return element_text(source, element)
-    return None
 
 
 def _is_comment(source: Source, text: Element) -> bool:

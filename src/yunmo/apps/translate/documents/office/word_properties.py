@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from yunmo.apps.translate.documents.office.cultures import Culture
-from yunmo.apps.translate.documents.office.spans import Element, Source, with_attribute
+from yunmo.apps.translate.documents.office.spans import Element, Source, attribute_span, with_attribute
 
 _RUN_ORDER = [
     "rStyle",
@@ -85,6 +85,8 @@ _PARAGRAPH_ORDER = [
     "sectPr",
     "pPrChange",
 ]
+_TWINS = (("b", "bCs"), ("i", "iCs"), ("sz", "szCs"))
+"""Properties, and those that hold in their stead for texts from right to left."""
 _UNSEEN = {"w:lang", "w:noProof", "w:rFonts"}
 _OFF = {"0", "false", "off"}
 
@@ -107,14 +109,19 @@ def is_hidden(properties: Element | None) -> bool:
     return vanish is not None and vanish.attributes.get("w:val") not in _OFF
 
 
-def run_properties(source: Source, properties: Element | None, prefix: bytes, culture: Culture) -> bytes:
-    """A run's properties (`w:rPr`) for a text in that language."""
+def run_properties(source: Source, properties: Element | None, prefix: bytes, culture: Culture, styled: Sequence[str]) -> bytes:
+    """A run's properties (`w:rPr`) for a text in that language; `styled` are the East Asian fonts that the document's styles name."""
     listed = _listed(source, properties)
-    fonts = _fonts(dict(listed).get("rFonts"), prefix, culture)
+    fonts = _fonts(dict(listed).get("rFonts"), prefix, culture, styled)
     if fonts is not None:
         listed = _put(listed, ("rFonts", fonts), _RUN_ORDER)
     listed = [each for each in listed if each[0] != "rtl"]
     if culture.is_right_to_left:
+        for western, complex_ in _TWINS:
+            written = dict(listed).get(western)
+            if written and complex_ not in dict(listed):
+                twin = written.replace(b"<" + prefix + western.encode(), b"<" + prefix + complex_.encode(), 1)
+                listed = _put(listed, (complex_, twin), _RUN_ORDER)
         listed = _put(listed, ("rtl", b"<" + prefix + b"rtl/>"), _RUN_ORDER)
     place = b"eastAsia" if culture.is_east_asian else b"bidi" if culture.is_right_to_left else b"val"
     lang = dict(listed).get("lang", b"<" + prefix + b"lang/>")
@@ -150,13 +157,20 @@ def _put(listed: Sequence[Property], new: Property, order: Sequence[str]) -> lis
     return [*listed[:at], new, *listed[at:]]
 
 
-def _fonts(fonts: bytes | None, prefix: bytes, culture: Culture) -> bytes | None:
-    """The run's fonts: the hint says which of them draws signs that both have (quotation marks), an East Asian one is named where none is."""
+def _fonts(fonts: bytes | None, prefix: bytes, culture: Culture, styled: Sequence[str]) -> bytes | None:
+    """The run's fonts: the hint says which of them draws signs that both have (quotation marks); an East Asian one is named where none will do."""
     tag = fonts or b"<" + prefix + b"rFonts/>"
     if not culture.is_east_asian:
         return None if fonts is None else with_attribute(tag, prefix + b"hint", None)
     tag = with_attribute(tag, prefix + b"hint", "eastAsia")
-    if prefix + b"eastAsia=" not in tag and prefix + b"eastAsiaTheme=" not in tag:
-        western = tag.partition(prefix + b"ascii=")[2][1:].decode(errors="replace")
-        tag = with_attribute(tag, prefix + b"eastAsia", culture.font_beside(western))
+    named, themed = _attribute(tag, prefix + b"eastAsia"), _attribute(tag, prefix + b"eastAsiaTheme")
+    will_do = [named] if named else [] if themed else styled
+    if not themed and not any(culture.is_drawn_with(font) for font in will_do):
+        tag = with_attribute(tag, prefix + b"eastAsia", culture.font_beside(_attribute(tag, prefix + b"ascii")))
     return tag
+
+
+def _attribute(tag: bytes, name: bytes) -> str:
+    """An attribute of a tag, empty where it has none."""
+    found = attribute_span(tag, name)
+    return tag[found.start + 1 : found.end - 1].decode("utf-8", "replace") if found else ""

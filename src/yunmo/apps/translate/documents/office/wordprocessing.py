@@ -31,12 +31,13 @@ class _Token:
 
 @dataclass(frozen=True, slots=True)
 class WordParagraph:
-    """A paragraph with words to translate; `formats` are the properties that its runs' formats number."""
+    """A paragraph with words to translate; `formats` are the properties that its runs' formats number, `styled` the East Asian fonts of styles."""
 
     source: Source
     element: Element
     paragraph: Paragraph
     formats: Sequence[Element | None]
+    styled: Sequence[str]
 
     @property
     def segment(self) -> Segment:
@@ -55,17 +56,17 @@ class WordParagraph:
             if isinstance(item, Mark):
                 pieces += item.pieces
             else:
-                written = run_properties(self.source, self.formats[item.format], prefix, culture)
+                written = run_properties(self.source, self.formats[item.format], prefix, culture, self.styled)
                 pieces.append(b"<" + prefix + b"r>" + written + _text(item.text, prefix) + b"</" + prefix + b"r>")
         return [Splice(Span(start, self.element.inner.end), tuple(pieces))]
 
 
-def read_word_paragraph(source: Source, element: Element) -> WordParagraph | None:
+def read_word_paragraph(source: Source, element: Element, styled: Sequence[str]) -> WordParagraph | None:
     """The paragraph, or None where it has no word to translate. Paragraphs within it (in text boxes) are not read."""
     reader = _Reader(source, source.prefix(element))
     items = [token.item for token in _with_fields(list(reader.content(element)))]
     paragraph = paragraph_of(items)
-    return WordParagraph(source, element, paragraph, reader.formats) if paragraph else None
+    return WordParagraph(source, element, paragraph, reader.formats, styled) if paragraph else None
 
 
 @dataclass(slots=True)
