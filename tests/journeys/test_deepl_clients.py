@@ -215,6 +215,36 @@ def test_styles_are_kept_with_their_rules_and_instructions(client):
             act(made)
 
 
+@pytest.fixture
+def chatty(server):
+    """A chat model that is to translate into French, as long as a test needs it."""
+    server.deploy("echo", "chatty", options={"tasks": ["chat"]})
+    with server.client() as http:
+        http.put("/admin/translation/routes/en/fr/chatty", json={}).raise_for_status()
+        yield
+        http.delete("/admin/translation/routes/en/fr/chatty").raise_for_status()
+
+
+def test_a_chat_model_is_told_how_formal_to_be_and_in_which_style(server, chatty):
+    for client in watched(server.key, server.url):
+        formal = {each.code: each.supports_formality for each in client.get_target_languages()}
+        assert (formal["FR"], formal["DE"]) == (True, False)
+        style = client.create_style_rule("ours", "fr", custom_instructions=[{"label": "tone", "prompt": "Be brief."}])
+        options = {"formality": "more", "style_rule": style, "custom_instructions": ["Be kind."]}
+        assert client.translate_text(FOX, source_lang="EN", target_lang="FR", **options).text
+        listed = languages_of(server, "translate_text")
+        assert listed["fr"]["features"].keys() >= {"formality", "style_rules"}
+        assert list(languages_of(server, "style_rules")) == ["fr"]
+        for option in ({"formality": "more"}, {"custom_instructions": ["Be kind."]}):
+            with refused("doesn't support formality|cannot be given instructions"):
+                client.translate_text(FOX, source_lang="EN", target_lang="DE", **option)
+
+
+def languages_of(server, resource):
+    reply = httpx.get(f"{server.url}/v3/languages", params={"resource": resource}, headers=server.headers)
+    return {each["lang"]: each for each in reply.json()}
+
+
 MEMORY = """<?xml version="1.0"?>
 <tmx version="1.4"><header srclang="en-US" datatype="plaintext" segtype="sentence" o-tmf="x" adminlang="en" creationtool="x" creationtoolversion="1"/><body>
 <tu><tuv xml:lang="en-US"><seg>the quick brown fox</seg></tuv><tuv xml:lang="de"><seg>der schnelle braune Fuchs</seg></tuv></tu>
