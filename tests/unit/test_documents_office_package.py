@@ -65,6 +65,20 @@ def test_a_damaged_part_is_refused(tmp_path):
         read(path)
 
 
+def test_parts_that_hang_on_each_other_in_a_long_row_are_read_once(tmp_path):
+    path = word_document(tmp_path / "a.docx", paragraph(run("Hello")))
+    names = ["word/document.xml", *(f"word/header{'9' * 5000 if number == 7 else number}²3.xml" for number in range(1500))]
+    link = '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="r" Type="x/header" Target="/{}"/></Relationships>'
+    types = parts(path)["[Content_Types].xml"].decode()
+    override = '<Override PartName="/{}" ContentType="application/vnd.openxmlformats-officedocument.wordprocessingml.header+xml"/>'
+    added = {"[Content_Types].xml": types.replace("</Types>", "".join(map(override.format, names[1:])) + "</Types>").encode()}
+    for name, following in zip(names, [*names[1:], names[1]], strict=True):
+        added[f"word/_rels/{name.removeprefix('word/')}.rels"] = link.format(following).encode()
+        if name != names[0]:
+            added[name] = paragraph(f"<w:p>{run('Head')}</w:p>").encode()
+    assert [unit.segment.text for unit in read(with_parts(path, added)).units] == ["Hello", *["Head"] * 1500]
+
+
 def test_macros_are_kept_and_told(tmp_path):
     path = word_document(tmp_path / "a.docm", paragraph(run("Hello")))
     types = parts(path)["[Content_Types].xml"].decode().replace(MAIN, "application/vnd.ms-word.document.macroEnabled.main+xml")

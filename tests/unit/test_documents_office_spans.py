@@ -45,6 +45,11 @@ def test_comments_sections_and_entities_are_read_as_the_text_they_are():
     assert source.text(source.root) == "1 < 2 云<&>\nend"
 
 
+def test_a_number_of_a_character_may_be_as_long_as_it_likes():
+    source = Source(b"<a>&#" + b"0" * 9000 + b"65;&#x" + b"0" * 9000 + b"42;</a>", "part")
+    assert source.text(source.root) == "AB"
+
+
 def test_utf_16_is_read_and_written_as_utf_8():
     source = Source('<?xml version="1.0" encoding="UTF-16"?><a>云</a>'.encode("utf-16"), "part")
     assert source.text(source.root) == "云"

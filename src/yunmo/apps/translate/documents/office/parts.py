@@ -55,14 +55,17 @@ _SHARED = "text without formats"
 
 def readable_parts(package: Package, part: str, seen: set[str], note: str) -> Iterator[tuple[str, str]]:
     """A part and those that hang on it and are read, each once, with what to call their texts."""
-    if part in seen:
-        return
-    seen.add(part)
-    yield part, note
-    linked = {link.part: kind for link in package.links(part) if (kind := _kind(package, link.part))}
     order = list(dict.fromkeys(_READ.values()))
-    for other, kind in sorted(linked.items(), key=lambda each: (order.index(each[1]), _natural(each[0]))):
-        yield from readable_parts(package, other, seen, f"{note}, {kind}" if note else kind)
+    pending = [(part, note)]
+    while pending:
+        part, note = pending.pop()
+        if part in seen:
+            continue
+        seen.add(part)
+        yield part, note
+        linked = {link.part: kind for link in package.links(part) if (kind := _kind(package, link.part))}
+        ordered = sorted(linked.items(), key=lambda each: (order.index(each[1]), _natural(each[0])), reverse=True)
+        pending += [(other, f"{note}, {kind}" if note else kind) for other, kind in ordered]
 
 
 def title_part(package: Package) -> str | None:
@@ -120,7 +123,8 @@ def _is_comment(source: Source, text: Element) -> bool:
         return False
     authors = source.root.child("x:authors")
     number = comment.attributes.get("authorId", "")
-    author = authors.children[int(number)] if authors and number.isdecimal() and int(number) < len(authors.children) else None
+    named = authors.children if authors and number.isascii() and number.isdecimal() and len(number) < 9 else []
+    author = named[int(number)] if named and int(number) < len(named) else None
     return author is None or not source.text(author).startswith("tc=")
 
 
@@ -167,6 +171,6 @@ def _kind(package: Package, part: str) -> str:
     return next((kind for ending, kind in _READ.items() if content_type.endswith(ending)), "")
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def _natural(name: str) -> str:
     """Names in the order of their numbers: header2 before header10."""
-    return [(int(word), "") if word.isdigit() else (0, word) for word in re.split(r"(\d+)", name)]
+    return re.sub(r"\d+", lambda found: found.group().zfill(9), name)

@@ -267,4 +267,4 @@ def _plain(found: re.Match[str]) -> str:
         return "\n" if found.group().startswith("\r") else ""
     if entity.startswith("#x"):
         return chr(int("0" + entity[1:], base=0))
-    return chr(int(entity[1:])) if entity.startswith("#") else _ENTITIES[entity]
+    return chr(int(entity[1:].lstrip("0"))) if entity.startswith("#") else _ENTITIES[entity]
