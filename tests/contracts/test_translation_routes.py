@@ -11,7 +11,7 @@ from yunmo.apps.translate.routes import Route
 from yunmo.apps.translate.segments import segment
 from yunmo.apps.translate.translator import Translator
 from yunmo.assembly import open_server
-from yunmo.core.errors import Forbidden, InvalidRequest, ModelNotFound, NotFound, RateLimited
+from yunmo.core.errors import EngineFailed, Forbidden, InvalidRequest, ModelNotFound, NotFound, RateLimited
 from yunmo.core.identity import Limits, Principal
 
 
@@ -66,6 +66,19 @@ async def test_a_told_route_is_taken_until_it_is_removed(server, marian):
     assert tuple(await translated(server, "hello world")) == await ask(server, "acme/en-de", "hello world")
     with pytest.raises(NotFound):
         await server.translator.routing.remove(ACME, added)
+
+
+async def test_a_model_that_fails_gives_way_to_the_next_one(server, marian):
+    await push_model(server, "acme/en-de", marian)
+    await deploy_chat(server, error_on="hello world")
+    for target in ("de", "fr"):
+        await server.translator.routing.add(ACME, Route("en", target, TALKER))
+    (found,) = await server.translator.translate(ACME, order("hello world"))
+    assert found.models == ("acme/en-de",)
+    assert (found.segment.text,) == await ask(server, "acme/en-de", "hello world")
+    for wanted in ({"target": "fr"}, {"model": TALKER}):
+        with pytest.raises(EngineFailed, match="told to fail"):
+            await translated(server, "hello world", **wanted)
 
 
 async def test_an_operators_route_is_everybodys_and_nobody_elses_to_remove(server):

@@ -61,6 +61,12 @@ def test_no_way_has_more_than_two_steps():
     assert refused.value.param == "target"
 
 
+def test_models_can_be_left_out():
+    table = RouteTable([Route("en", "zh", "a")], [one("b", "en", "zh"), one("c", "en", "zh")])
+    assert models(table.without(["a"]), "en", "zh") == ["b"]
+    assert models(table.without(["a", "b"]), "en", "zh") == ["c"]
+
+
 def test_a_code_is_served_by_the_one_that_covers_it():
     table = RouteTable([], [one("a", "en", "zh"), one("b", "en", "pt-BR")])
     assert models(table, "en-US", "zh-Hans") == ["a"]

@@ -1,6 +1,6 @@
 """Which model translates which pair of languages: what people have told, what models say of themselves, and ways through a third language."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -76,6 +76,11 @@ class RouteTable:
                 param="target",
             )
         return found
+
+    def without(self, models: Collection[str]) -> "RouteTable":
+        """The same routes but for those of these models."""
+        left = [each for each in self.told if each.model not in models]
+        return RouteTable(left, [each for each in self.found if each.model not in models])
 
     def hop(self, source: str, target: str, model: str) -> Hop:
         """A step with this model, whatever the routes say."""

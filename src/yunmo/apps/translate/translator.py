@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
+import structlog
+
 from yunmo.apps.translate.asking import Asking
+from yunmo.apps.translate.carrying import Carried
 from yunmo.apps.translate.chinese import in_script_of, other_script
 from yunmo.apps.translate.hiding import hide
 from yunmo.apps.translate.languages import parse
@@ -20,8 +23,13 @@ from yunmo.apps.translate.routing import Routing, cannot_translate
 from yunmo.apps.translate.segments import Segment
 from yunmo.apps.translate.sentence_model import SentenceInterpreter
 from yunmo.cloud.cloud import Cloud
-from yunmo.core.errors import Unsupported
+from yunmo.core.errors import EngineFailed, InvalidRequest, Unavailable, Unsupported, YunmoError
 from yunmo.core.identity import Principal
+
+_WAYS = 3
+"""How many ways are tried before a failure is told."""
+
+_log = structlog.get_logger()
 
 
 class Memory(Protocol):
@@ -79,12 +87,33 @@ class Translator:
         done = [replace(each, segment=recalled.get(index, each.segment)) for index, each in enumerate(done)]
         left = [index for index in left if index not in recalled]
         if left:
-            passage = await self._passage(principal, order, table)
-            models = tuple(step.hop.model for step in passage.steps)
-            for index, each in zip(left, await passage.take([order.segments[index] for index in left]), strict=True):
+            models, arrived = await self._taken(principal, order, table, [order.segments[index] for index in left])
+            for index, each in zip(left, arrived, strict=True):
                 written = in_script_of(each.segment, order.target)
                 done[index] = replace(done[index], segment=written, issues=each.issues, models=models)
         return done
+
+    async def _taken(
+        self, principal: Principal, order: Order, table: RouteTable, segments: Sequence[Segment]
+    ) -> tuple[tuple[str, ...], list[Carried]]:
+        """The models that translated, and the translations. Models that fail give way to the next ones of the table, if there are any."""
+        failure: YunmoError | None = None
+        for _ in range(_WAYS):
+            try:
+                passage = await self._passage(principal, order, table)
+            except InvalidRequest as error:
+                raise failure or error from None
+            models = tuple(step.hop.model for step in passage.steps)
+            try:
+                return models, await passage.take(segments)
+            except (Unavailable, EngineFailed) as error:
+                failure = error
+                if order.options.model is not None:
+                    break
+                _log.warning("translation_failed_over", models=models, error=error.message)
+                table = table.without(models)
+        assert failure is not None
+        raise failure
 
     async def _recalled(self, principal: Principal, order: Order, indices: Sequence[int]) -> dict[int, Segment]:
         if self._memory is None or order.options.memory is None or not indices:
