@@ -1,3 +1,5 @@
+import time
+
 import polib
 import pytest
 
@@ -147,6 +149,21 @@ def test_a_translation_without_its_line_break_is_refused(catalogue, tmp_path):
         catalogue.write({"2": segment(["x"])}, "de", tmp_path / "out")
     with pytest.raises(InvalidRequest, match="no unit"):
         catalogue.write({"9": segment(["x"])}, "de", tmp_path / "out")
+
+
+def test_a_catalogue_that_is_made_to_do_harm_is_read_in_time(tmp_path):
+    started = time.process_time()
+    for text in (
+        'msgid "a"\n' + '"b"\n' * 200_000 + 'msgstr ""\n',
+        'msgid "a"\nmsgstr ""\n' + " " * 300_000 + '"',
+        "#, c-format\n" * 100_000 + 'msgid "a"\nmsgstr ""\n',
+    ):
+        try:
+            read = document(GettextFormat(), text, tmp_path)
+        except InvalidRequest:
+            continue
+        assert written(read, {}, tmp_path).decode() == text
+    assert time.process_time() - started < 15
 
 
 @pytest.mark.parametrize("text", ['msgid "a\nmsgstr ""\n', 'msgid "a"\nmsgid "b"\n', '"text"\n', "words\n", 'msgid "a" "b"\n'])

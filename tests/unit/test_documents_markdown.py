@@ -189,7 +189,7 @@ def test_toml_front_matter_and_a_file_without_an_end_stay(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["[" * 20_000, "*a " * 20_000, "`" * 20_000 + "a", ">" * 20_000 + "a", "- " * 5_000 + "a", "[a](" * 10_000, "<b>" * 20_000, "$a " * 20_000, "|" * 20_000, "![[]()" * 5_000, "a\n" * 20_000],
+    ["[" * 20_000, "*a " * 20_000, "`" * 20_000 + "a", ">" * 20_000 + "a", "- " * 5_000 + "a", "[a](" * 10_000, "<b>" * 20_000, "$a " * 20_000, "|" * 20_000, "![[]()" * 5_000, "[^" * 20_000, "|a" * 5_000 + "|\n" + "|-" * 5_000 + "|", "a\n" * 20_000],
     ids=lambda text: text[:6],
 )  # fmt: skip
 def test_a_document_that_is_made_to_do_harm_is_read_in_time_and_written_again(tmp_path, text):

@@ -105,7 +105,10 @@ def test_units_can_be_sliced_and_their_keys_are_their_places(tmp_path):
     assert list(read.units) == list(read.units[:])
 
 
-@pytest.mark.parametrize(("data", "said"), [(b"a\0b", "UTF-8"), (b"abc" * 100_000 + b"\n" * 1_000_000 + b"a\xff\xfe\xfd", "throughout")])
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [(b"a\0b", "UTF-8"), (b"abc" * 100_000 + b"\n" * 1_000_000 + b"a\xff\xfe\xfd", "throughout"), (b"a" * ((4 << 20) + 1), "break it")],
+)
 def test_what_is_no_text_is_refused(tmp_path, data, said):
     with pytest.raises(InvalidRequest, match=said):
         document(PlainFormat(), data, tmp_path)

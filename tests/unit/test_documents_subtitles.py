@@ -1,4 +1,5 @@
 import re
+import time
 
 import pysubs2
 import pytest
@@ -125,6 +126,21 @@ def test_a_line_break_in_a_translation_breaks_no_cue(tmp_path):
         tmp_path,
     )
     assert len([line for line in done.splitlines() if line.endswith(b"00") and b" --> " in line and line.startswith(b"00")]) == 4
+
+
+@pytest.mark.parametrize(
+    "words",
+    [" " * 200_000 + "x", "<i>" * 50_000 + "x", "<" * 100_000 + "x", "{" * 100_000 + "x", "1:" * 100_000],
+    ids=lambda words: words[:3],
+)
+@pytest.mark.parametrize("format_", [SRT, AssFormat()], ids=["srt", "ass"])
+def test_subtitles_that_are_made_to_do_harm_are_read_in_time(tmp_path, format_, words):
+    started = time.process_time()
+    head = "1\n00:00:01,000 --> 00:00:02,000\n- a\n" if format_ is SRT else "Format: Text\nDialogue: - a\\N"
+    read = document(format_, head + words, tmp_path)
+    assert written(read, itself(read), tmp_path).decode() == head + words
+    written(read, pseudo(read), tmp_path)
+    assert time.process_time() - started < 10
 
 
 _LINE = st.text(st.sampled_from("ab c.é中!-<>{}&1"), min_size=1, max_size=40).filter(lambda line: line.strip())

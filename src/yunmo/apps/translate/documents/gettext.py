@@ -15,7 +15,7 @@ from yunmo.apps.translate.segments import Segment
 from yunmo.core.errors import InvalidRequest
 
 _LINE = re.compile(r"([^\r\n]*)(\r\n|\r|\n|\Z)")
-_FIELD = re.compile(r'\s*(msgctxt|msgid_plural|msgid|msgstr(?:\[\d+\])?)?\s*"((?:[^"\\]|\\.)*+)"\s*\Z')
+_FIELD = re.compile(r'(?:(msgctxt|msgid_plural|msgid|msgstr(?:\[\d+\])?)\s*)?"((?:[^"\\]|\\.)*+)"\Z')
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{1,2}|[0-7]{1,3}|.)")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 _WRITTEN = str.maketrans(
@@ -42,17 +42,23 @@ class GettextFormat:
 class _Entry:
     """A message; `start` and `end` are where its `msgstr`s stand."""
 
-    fields: dict[str, str] = field(default_factory=dict)
-    flags: str = ""
+    lines: dict[str, list[str]] = field(default_factory=dict)
+    is_fuzzy: bool = False
     notes: list[str] = field(default_factory=list)
     start: int = 0
     end: int = 0
 
     @property
+    def fields(self) -> dict[str, str]:
+        """What the message says, by the names of its fields."""
+        return {name: "".join(lines) for name, lines in self.lines.items()}
+
+    @property
     def is_open(self) -> bool:
         """Whether it waits for a translation."""
-        is_empty = not any(text for name, text in self.fields.items() if name.startswith("msgstr"))
-        return is_empty and "fuzzy" not in self.flags and self.end > 0 and has_words(self.fields.get("msgid", ""))
+        fields = self.fields
+        is_empty = not any(text for name, text in fields.items() if name.startswith("msgstr"))
+        return is_empty and not self.is_fuzzy and self.end > 0 and has_words(fields.get("msgid", ""))
 
 
 class GettextDocument:
@@ -92,7 +98,7 @@ class GettextDocument:
             return
         newline = self._newline
         one_text, many_text = (found.source for found in (one or many, many or one) if found is not None)
-        if "msgid_plural" not in entry.fields:
+        if "msgid_plural" not in entry.lines:
             yield Edit(entry.start, entry.end, _field("msgstr", one_text, newline))
             return
         forms = [one_text if number == plurals.one and plurals.count > 1 else many_text for number in range(plurals.count)]
@@ -143,31 +149,32 @@ def _fits(text: str, encoding: str) -> bool:
 
 
 def _units(key: str, entry: _Entry) -> Iterator[Unit]:
-    note = "; ".join([*(["context: " + entry.fields["msgctxt"]] if "msgctxt" in entry.fields else []), *entry.notes])
-    yield Unit(key, tagged(entry.fields["msgid"]), note)
-    if "msgid_plural" in entry.fields:
-        yield Unit(f"{key}.plural", tagged(entry.fields["msgid_plural"]), "; ".join(filter(None, [note, "plural"])))
+    fields = entry.fields
+    note = "; ".join([*(["context: " + fields["msgctxt"]] if "msgctxt" in fields else []), *entry.notes])
+    yield Unit(key, tagged(fields["msgid"]), note)
+    if "msgid_plural" in fields:
+        yield Unit(f"{key}.plural", tagged(fields["msgid_plural"]), "; ".join(filter(None, [note, "plural"])))
 
 
 def _entries(text: str) -> Iterator[_Entry]:
     entry, name = _Entry(), ""
     for number, line in enumerate(_LINE.finditer(text), 1):
         written = line[1].strip()
-        found = _FIELD.match(line[1])
+        found = _FIELD.match(written)
         is_new = found is not None and found[1] in {"msgid", "msgctxt"} and "msgstr" in name
         if is_new or (name.startswith("msgstr") and not found):
             yield entry
             entry, name = _Entry(), ""
         if found:
             name = found[1] or name
-            if not name or (found[1] and found[1] in entry.fields):
+            if not name or (found[1] and found[1] in entry.lines):
                 raise InvalidRequest(f"Line {number} of the catalogue has a text where none belongs: {written[:40]!r}. Mend it there.")
-            entry.fields[name] = entry.fields.get(name, "") + _unescaped(found[2])
+            entry.lines.setdefault(name, []).append(_unescaped(found[2]))
             if name.startswith("msgstr"):
                 entry.start = entry.start or line.start() + len(line[1]) - len(line[1].lstrip())
                 entry.end = line.start() + len(line[1].rstrip())
         elif written.startswith("#,"):
-            entry.flags += written
+            entry.is_fuzzy |= "fuzzy" in written
         elif written.startswith("#."):
             entry.notes.append(written[2:].strip())
         elif written and not written.startswith("#") and not (number == 1 and written == "\ufeff"):

@@ -18,6 +18,8 @@ _SPACE = re.compile(r"(?:[ \t\r\n\ufeff]|//[^\r\n]*|/\*(?:[^*]|\*(?!/))*+\*/)*+"
 _STRING = re.compile(r'"((?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*+)"')
 _SCALAR = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null")
 _RULE_STEP = re.compile(r"\*\*|\.\.|\.?([^.\[\]*]+)|\.?(\*)|\[(\*|\d+)\]|\[(?:'([^']*)'|\"([^\"]*)\")\]")
+_WORD_CHARACTERS = 200
+_ONE_WORD = re.compile(r"[!-~]+")
 _CODE = re.compile(
     r"[!-~]*(?:[_\\@=]|:[!-~]|//|\w\.\w|\d)[!-~]*|[/#.][!-~]*|[a-z]+(?:[A-Z][a-z]+)+|[a-z0-9]+(?:-[a-z0-9]+){2,}", re.ASCII
 )  # what a single word without a space is when it is no word of a language
@@ -69,9 +71,14 @@ def _is_wanted(path: Steps, value: str, rules: list[re.Pattern[str]] | None) -> 
     if not has_words(value):
         return False
     if rules is None:
-        return not _CODE.fullmatch(value) and not str(path[-1] if path else "").startswith(("@@", "$"))
+        return not _is_code(value) and not str(path[-1] if path else "").startswith(("@@", "$"))
     written = "".join(f"/{step if isinstance(step, int) else _quoted(step)}" for step in path)
     return any(rule.match(written) for rule in rules)
+
+
+def _is_code(value: str) -> bool:
+    """Whether a text is a word of programs: an identifier, an address, a version, a colour."""
+    return _ONE_WORD.fullmatch(value) is not None and (len(value) > _WORD_CHARACTERS or _CODE.fullmatch(value) is not None)
 
 
 def _quoted(step: str) -> str:

@@ -5,6 +5,7 @@ import unicodedata
 
 _WIDE = frozenset("WF")
 _ATOM = re.compile(r"\s+|[^\s\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]+|.", re.DOTALL)
+_LONGEST = 20_000  # characters that are laid out in lines; more are no paragraph
 _NEVER_FIRST = frozenset("、。，．！？：；）］｝〕〉》」』】〙〗’”…‥ー々％,.!?:;)]}%»")
 _NEVER_LAST = frozenset("（［｛〔〈《「『【〘〖‘“([{«¿¡")
 
@@ -18,6 +19,8 @@ def width(text: str) -> int:
 
 def balanced(text: str, greatest: int, most: int | None = None) -> list[str]:
     """The text in lines of at most `greatest` columns where its words allow; with `most` lines, of about the same width, and never more of them."""
+    if len(text) > _LONGEST:
+        return [text]
     words = _words(text)
     lines = _filled(words, greatest)
     if most is None or len(lines) == 1:

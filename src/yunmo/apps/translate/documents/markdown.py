@@ -69,6 +69,7 @@ class _Reader:
         front = _FRONT_MATTER.match(text)
         self._text, self._body = text, front.end() if front else 0
         self._starts = [self._body, *(found.end() for found in _LINE_END.finditer(text, self._body)), len(text)]
+        self._last = (-1, "")  # a table's row is asked for once for each of its cells
         self._markdown, self._env = parser(), dict[str, Any]()
         self._markdown.core.ruler.enableOnly(["normalize", "block"])
         self._tokens = self._markdown.parse(text[self._body :], self._env)
@@ -89,7 +90,9 @@ class _Reader:
                 yield from self._block_places(block)
 
     def _line(self, number: int) -> tuple[int, str]:
-        return self._starts[number], self._text[self._starts[number] : self._starts[number + 1]].rstrip("\r\n")
+        if self._last[0] != number:
+            self._last = (number, self._text[self._starts[number] : self._starts[number + 1]].rstrip("\r\n"))
+        return self._starts[number], self._last[1]
 
     def _block(self, first: int, content: str, kind: str, markup: str) -> _Block | None:
         """A paragraph's or heading's lines are the ends of its source's lines, behind what quotes and lists begin them with."""

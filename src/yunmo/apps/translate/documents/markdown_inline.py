@@ -19,7 +19,7 @@ from yunmo.apps.translate.documents.markup import VOID, Piece, PieceKind
 _PLACE = "place"
 _REFERRED = frozenset({"]", "][]"})  # how a link ends whose text is the name of its address
 _HTML_NAME = re.compile(r"</?([A-Za-z][\w-]*)")
-_FOOTNOTE_OR_MATH = re.compile(r"\[\^[^\]\s\0]+\]:?|\$\$[^$\0]+\$\$|\$(?![\s$])[^$\n\0]+(?<!\s)\$(?!\d)")
+_FOOTNOTE_OR_MATH = re.compile(r"\[\^[^\[\]\s\0]{1,100}\]:?|\$\$[^$\0]+\$\$|\$(?![\s$])[^$\n\0]+(?<!\s)\$(?!\d)")
 _PAIRED = frozenset({"em", "strong", "s", "link", REFERENCE})
 
 _Rule = Callable[[StateInline, bool], bool]

@@ -16,7 +16,7 @@ from yunmo.apps.translate.documents.splicing import check_tags, has_words
 from yunmo.apps.translate.segments import Segment, segment
 from yunmo.core.errors import InvalidRequest
 
-PLAIN_BYTES, PARAGRAPHS = 128 << 20, 4_000_000
+PLAIN_BYTES, LINE_BYTES, PARAGRAPHS = 128 << 20, 4 << 20, 4_000_000
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 _LINES_OF_ONE = re.compile(rb"[ \t]*(?:[-*+\xe2#>|=]|\d{1,3}[.)]|[A-Za-z][.)] )")
 _WRAPPED_WIDTH = range(40, 121)
@@ -146,6 +146,8 @@ def _paragraphs(data: _Data, start: int, encoding: str) -> Iterator[tuple[int, i
     """Where paragraphs begin and end, without the space around them."""
     block: list[tuple[int, int]] = []
     for line in _LINE.finditer(data, start):
+        if line.end() - line.start() > LINE_BYTES:
+            raise InvalidRequest(f"The file has a line of more than the {LINE_BYTES:,} bytes that are read of one: break it.")
         raw = line[0]
         if b"\0" in raw:
             raise InvalidRequest("The file has zero bytes and is no text: save it as UTF-8.")

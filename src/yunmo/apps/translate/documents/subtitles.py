@@ -19,7 +19,7 @@ _TIMES = re.compile(r"\s*(?:\d+:)?\d{1,2}:\d{1,2}[,.]\d{1,3}\s*-->\s*(?:\d+:)?\d
 _CUE_TAG = re.compile(r"<(/?)([A-Za-z][\w-]*)[^<>\r\n]*>|<\d[\d:.]*>|\{\\[^{}\r\n]*\}|\{[A-Za-z]:[^{}\r\n]*\}|\r\n|\r|\n")
 _ASS_TAG = re.compile(r"\{[^{}]*\}|\\h")
 _ASS_TAG_OR_BREAK = re.compile(rf"{_ASS_TAG.pattern}|\\[Nn]")
-_SPEAKER = re.compile(r"\s*(?:<[^>]*>|\{[^}]*\})*\s*[-‐–—]\s*\S")
+_SPEAKER = re.compile(r"\s*+(?:(?:<[^>]*>|\{[^}]*\})\s*+)*+[-‐–—]\s*\S")
 _DRAWING = re.compile(r"\\p([0-9]+)")
 
 
@@ -158,7 +158,7 @@ def _ass_place(text: str, start: int, end: int, note: str) -> Place | None:
             return in_order(_ass_text)
         return lambda translation, tag_text: _laid_out(translation, tag_text, newline, _ass_text)
 
-    return place(text, run, writer, read=lambda words: re.sub(r"\s*\\[Nn]\s*", " ", words), unit=Unit("", Segment(()), note, LINE_COLUMNS))
+    return place(text, run, writer, read=lambda words: re.sub(r"\\[Nn]", " ", words), unit=Unit("", Segment(()), note, LINE_COLUMNS))
 
 
 def _ass_run(text: str, start: int, end: int, *, keeps_breaks: bool) -> Iterator[Piece]:

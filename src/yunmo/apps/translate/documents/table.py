@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from yunmo.apps.translate.documents.encoding import read_text
@@ -13,6 +14,7 @@ from yunmo.apps.translate.documents.splicing import Place, SplicedDocument, has_
 from yunmo.apps.translate.segments import Segment, Tag
 from yunmo.core.errors import InvalidRequest
 
+CELLS = 1_000_000
 _DELIMITERS = ",;\t|"
 _NOTE_CHARACTERS = 80
 _SAMPLE_ROWS, _SAMPLE_CHARACTERS = 50, 1 << 16
@@ -40,12 +42,13 @@ class TableFormat:
         """The cells of the columns that were asked for; the row of names stays where columns are asked for by name."""
         source = read_text(path)
         delimiter = "\t" if self.name == "tsv" else _delimiter(source.text)
-        cells = list(_cells(source.text, delimiter))
-        header = [cell.text.strip() for cell in cells if cell.row == 0]
+        header = [cell.text.strip() for cell in takewhile(lambda cell: cell.row == 0, _cells(source.text, delimiter))]
         first, wanted = _wanted(header, options.columns)
         writers = {is_quoted: _writer(delimiter, is_quoted=is_quoted) for is_quoted in (False, True)}
         places = []
-        for cell in cells:
+        for count, cell in enumerate(_cells(source.text, delimiter)):
+            if count >= CELLS:
+                raise InvalidRequest(f"The table has more than the {CELLS:,} cells that are read: split it.")
             if cell.row >= first and (wanted is None or cell.column in wanted) and has_words(cell.text):
                 name = header[cell.column][:_NOTE_CHARACTERS] if cell.column < len(header) and cell.row else ""
                 note = f"row {cell.row + 1}, column {cell.column + 1}" + (f": {name}" if name else "")
