@@ -91,6 +91,10 @@ class Archive:
 
         A changed part keeps its place, time and compression; one that the archive has not is added at the end.
         """
+        if not changed:
+            with self._path.open("rb") as source, whole_file(path) as target:
+                _copy(source, target, 0, self._path.stat().st_size)
+            return
         with self._path.open("rb") as source, whole_file(path) as target:
             starts = [info.header_offset for info in self._parts.values()]
             ends = [*starts[1:], self._zip.start_dir]
