@@ -11,6 +11,8 @@ from pathlib import Path
 
 import structlog
 
+from yunmo.apps.translate.document_reading import DocumentReader
+from yunmo.apps.translate.document_work import DocumentWork
 from yunmo.apps.translate.glossaries import Glossaries
 from yunmo.apps.translate.glossary_store import GlossaryStore
 from yunmo.apps.translate.memories import Memories
@@ -19,6 +21,7 @@ from yunmo.apps.translate.recalling import Recalling
 from yunmo.apps.translate.route_store import RouteStore
 from yunmo.apps.translate.style_store import StyleStore
 from yunmo.apps.translate.styles import Styles
+from yunmo.apps.translate.translations import Documents
 from yunmo.apps.translate.translator import Translator
 from yunmo.cloud.answering import Answering
 from yunmo.cloud.certifying import Certifying
@@ -67,6 +70,7 @@ from yunmo.training.workspaces import Workspaces
 from yunmo.web.access_log import AccessLog
 from yunmo.web.app import App
 from yunmo.web.dialects.admin.dialect import AdminDialect
+from yunmo.web.dialects.admin.documents import DocumentRoutes
 from yunmo.web.dialects.admin.translation import TranslationRoutes
 from yunmo.web.dialects.deepl.dialect import DeepLDialect, Kept
 from yunmo.web.dialects.hf.dialect import HuggingFaceDialect
@@ -102,7 +106,7 @@ async def run_server(settings: Settings, on_started: Callable[[Started], None]) 
         cloud, key = opened.cloud, opened.key
         metrics = Metrics()
         log = _access_log(settings)
-        admin = AdminDialect(cloud, metrics, [TranslationRoutes(cloud, opened.translator)])
+        admin = AdminDialect(cloud, metrics, [TranslationRoutes(cloud, opened.translator), DocumentRoutes(opened.documents, cloud)])
         in_query = settings.translation.deepl_key_in_query
         kept = Kept(opened.glossaries, opened.styles, opened.memories)
         deepl = DeepLDialect(cloud, opened.translator, kept, takes_key_in_query=in_query)
@@ -151,6 +155,7 @@ class Opened:
     glossaries: Glossaries
     styles: Styles
     memories: Memories
+    documents: Documents
     key: "AdminKey"
 
 
@@ -203,7 +208,12 @@ async def _open_services(settings: Settings, data: Path, database: Database) -> 
     promotions = Promotions(PromotionStore(database), deployments, hub.models, certificates.problem)
     cloud = Cloud(hub, deployments, promotions, inference, tenancy, jobs, files, trainings, evaluations, certificates, system)
     await deployments.restore()
-    job_runner = JobRunner(jobs, database, _kinds(cloud, _site(settings, data, cloud, world)), is_alone=database.dialect == "sqlite")
+    memories = Memories(MemoryStore(database), secret(data / "secrets" / "signing"))
+    translator = Translator(cloud, RouteStore(database), Recalling(memories))
+    reader = DocumentReader(cloud, data / "documents")
+    await asyncio.to_thread(reader.clear)
+    kinds = _kinds(cloud, _site(settings, data, cloud, world), DocumentWork(cloud, translator, reader))
+    job_runner = JobRunner(jobs, database, kinds, is_alone=database.dialect == "sqlite")
     working = asyncio.create_task(job_runner.run(), name="jobs")
     loops = [
         asyncio.create_task(each, name=name)
@@ -220,9 +230,8 @@ async def _open_services(settings: Settings, data: Path, database: Database) -> 
     for loop in (working, *loops):
         loop.add_done_callback(_say_why)
     try:
-        memories = Memories(MemoryStore(database), secret(data / "secrets" / "signing"))
-        translator = Translator(cloud, RouteStore(database), Recalling(memories))
-        yield Opened(cloud, translator, Glossaries(GlossaryStore(database)), Styles(StyleStore(database)), memories, key)
+        glossaries, styles = Glossaries(GlossaryStore(database)), Styles(StyleStore(database))
+        yield Opened(cloud, translator, glossaries, styles, memories, Documents(cloud, translator, reader), key)
     finally:
         working.cancel()  # first: what jobs ask of models has to be there until they stop
         await asyncio.gather(working, return_exceptions=True)
@@ -258,7 +267,7 @@ def _site(settings: Settings, data: Path, cloud: Cloud, world: World) -> Site:
     )
 
 
-def _kinds(cloud: Cloud, site: Site) -> dict[str, Kind]:
+def _kinds(cloud: Cloud, site: Site, documents: DocumentWork) -> dict[str, Kind]:
     """What this server can work on."""
     publication = Publication(site, Certifying(cloud.inference, cloud.deployments, cloud.certificates))
     kinds: list[Kind] = [
@@ -266,6 +275,7 @@ def _kinds(cloud: Cloud, site: Site) -> dict[str, Kind]:
         CheckWork(site),
         TrainWork(site, publication),
         EvaluateWork(Answering(cloud.inference), site.data, site.files, site.workspaces),
+        documents,
     ]
     return {kind.name: kind for kind in kinds}
 

@@ -180,6 +180,7 @@ async def test_a_draft_grows_with_its_job_and_is_a_file_once(files, store, datab
         part = await files.prepare_part(draft.id, data)
         await database.write(lambda connection: files.append(connection, part))  # noqa: B023
     lost = await files.prepare_part(draft.id, b"never told\n")
+    assert b"".join([piece async for piece in files.read_draft("anna", draft.id)]) == b"one\ntwo\n"
     again, file = await files.join("anna", draft.id)
     assert await files.page("anna") == []
     await database.write(lambda connection: files.publish(connection, again, file))

@@ -73,6 +73,7 @@ BODIES = {
     "/admin/aliases/{type}/{name}": {"repository": "beta/secret"},
     "/admin/deployments": {"model": "beta/secret", "name": "taken"},
     "/admin/translation/texts": {"texts": ["x"], "source": "en", "target": "zh", "model": "beta/secret"},
+    "/admin/translation/documents": {"file": "file-0", "source": "en", "target": "zh", "model": "beta/secret"},
     "/admin/translation/routes/{source}/{target}/{model}": {"priority": 1},
     "/v1/batches": {"input_file_id": "file-0", "endpoint": "/v1/embeddings", "completion_window": "24h"},
     "/v1/fine_tuning/jobs": {"model": "beta/secret", "training_file": "file-0"},
@@ -166,6 +167,7 @@ def tenants(server, tiny_model):
         rows = client.post("/v1/files", files={"file": ("secret.jsonl", b"secret")}, data={"purpose": "fine-tune"}).json()["id"]
         BODIES["/v1/fine_tuning/jobs"] |= {"training_file": rows}
         BODIES["/admin/trainings"] |= {"rows": {"file": rows}}
+        BODIES["/admin/translation/documents"] |= {"file": rows}
         BODIES["/admin/evaluations"] |= {"rows": {"file": rows}}
         FILLED["fine_tuning_job_id"] = client.post("/v1/fine_tuning/jobs", json=BODIES["/v1/fine_tuning/jobs"]).json()["id"]
     return server, alpha, beta

@@ -9,7 +9,22 @@ import pytest
 
 from yunmo.core.engine import Hardware, ModelDescription, Plan
 from yunmo.core.errors import EngineFailed, InvalidRequest, Unsupported
-from yunmo.core.tasks import Chat, Choices, Classify, Embed, Generate, Labels, Message, Output, Request, Sampling, Vectors, fold
+from yunmo.core.tasks import (
+    Chat,
+    Choices,
+    Classify,
+    Embed,
+    Generate,
+    Labels,
+    Message,
+    Output,
+    Request,
+    Sampling,
+    Texts,
+    Translate,
+    Vectors,
+    fold,
+)
 from yunmo.core.usage import Usage
 from yunmo.engines.echo import EchoEngine, kind
 
@@ -46,6 +61,11 @@ async def test_the_label_of_a_text_is_the_text():
     assert isinstance(output, Labels)
     assert [[(each.label, each.score) for each in row] for row in output.rows] == [[("hello there", 1.0)], [("a b", 1.0)]]
     assert usage == Usage(input_tokens=4, characters=14)
+
+
+async def test_a_translation_is_the_text_in_capitals():
+    output, usage, chunks = await answer(engine(tasks=["translate"]), Translate(texts=("hello you", "a <b/> 1")))
+    assert (output, chunks, usage.characters) == (Texts(texts=("HELLO YOU", "A <B/> 1")), 1, 17)
 
 
 async def test_a_task_that_the_plan_does_not_name_is_refused():

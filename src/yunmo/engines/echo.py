@@ -2,8 +2,8 @@
 
 A deployment of the repository `echo` classifies: the only label of a text is the text itself. These plan options change it:
 
-- `tasks`: which of classify, chat, generate and embed it has (`["classify"]` unless told). Chat repeats the last user
-  message and generate the prompt, one token per word; embed gives each text a vector made of its hash.
+- `tasks`: which of classify, chat, generate, embed and translate it has (`["classify"]` unless told). Chat repeats the last user
+  message and generate the prompt, one token per word; embed gives each text a vector made of its hash; translate writes it in capitals.
 - `delay_seconds`: how long an answer takes; of a chat or a generation: each token.
 - `error_on`: a text that fails with EngineFailed. `crash_on`: a text that ends the worker process at once (exit code 70).
 - `crash_on_load`: end the worker process instead of loading. `load_seconds`: how long loading takes.
@@ -36,7 +36,9 @@ from yunmo.core.tasks import (
     Request,
     Sampling,
     TextDelta,
+    Texts,
     TokenLogprob,
+    Translate,
     Vector,
     Vectors,
     task_name,
@@ -57,7 +59,7 @@ Duration = Annotated[float, msgspec.Meta(ge=0, le=3600)]
 class EchoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The options of a plan; the module's text tells what they do."""
 
-    tasks: Annotated[tuple[Literal["classify", "chat", "generate", "embed"], ...], msgspec.Meta(min_length=1)] = ("classify",)
+    tasks: Annotated[tuple[Literal["classify", "chat", "generate", "embed", "translate"], ...], msgspec.Meta(min_length=1)] = ("classify",)
     delay_seconds: Duration = 0.0
     error_on: str | None = None
     crash_on: str | None = None
@@ -128,7 +130,7 @@ class EchoEngine:
             yield Usage(input_tokens=words, output_tokens=written, characters=sum(map(len, texts)))
             return
         await self._wait()
-        yield _vectors(request, texts) if isinstance(request, Embed) else _labels(texts)
+        yield _answer(request, texts)
         yield Usage(input_tokens=words, characters=sum(map(len, texts)))
 
     async def close(self) -> None:
@@ -156,6 +158,8 @@ def _texts(request: Request) -> list[str]:
         return [_as_text(each) for each in request.inputs]
     if isinstance(request, Generate):
         return [_as_text(request.prompt)]
+    if isinstance(request, Translate):
+        return list(request.texts)
     if isinstance(request, Chat):
         spoken = [message.content or "" for message in request.messages if message.role == "user"]
         if not spoken:
@@ -166,6 +170,14 @@ def _texts(request: Request) -> list[str]:
 
 def _as_text(prompt: str | tuple[int, ...]) -> str:
     return prompt if isinstance(prompt, str) else " ".join(map(str, prompt))
+
+
+def _answer(request: Request, texts: list[str]) -> Output:
+    if isinstance(request, Embed):
+        return _vectors(request, texts)
+    if isinstance(request, Translate):
+        return Texts(texts=tuple(text.upper() for text in texts))
+    return _labels(texts)
 
 
 def _labels(texts: list[str]) -> Labels:

@@ -208,6 +208,12 @@ class Files:
         """Make what was prepared the draft's last part."""
         store.insert_part(connection, part)
 
+    async def read_draft(self, project: str, draft_id: str) -> AsyncIterator[bytes]:
+        """What has been appended to the draft so far, in order."""
+        await self._pending(project, draft_id)
+        async for piece in self._joined(await self._database.read(lambda connection: store.parts(connection, draft_id))):
+            yield piece
+
     async def join(self, project: str, draft_id: str) -> tuple[Upload, File | None]:
         """Put the draft's parts together, for `publish`; no file when there are none."""
         draft = await self._pending(project, draft_id)

@@ -15,15 +15,18 @@ Value = TypeVar("Value")
 _AT_ONCE = 8
 _PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 5.0
+_WAITING_SECONDS = 1800.0
+"""How long one answer may take of what can wait: live requests go first."""
 
 
 class Asking:
-    """One caller's requests to one model for one order. At most `at_once` are under way."""
+    """One caller's requests to one model for one order. At most `at_once` are under way; those that `can_wait` give way to people who wait."""
 
-    def __init__(self, cloud: Cloud, principal: Principal, model: str, at_once: int = _AT_ONCE) -> None:
+    def __init__(self, cloud: Cloud, principal: Principal, model: str, at_once: int = _AT_ONCE, *, can_wait: bool = False) -> None:
         self._cloud = cloud
         self._principal = principal
         self._model = model
+        self._can_wait = can_wait
         self._turns = asyncio.Semaphore(at_once)
         self._under_way = 0
 
@@ -33,7 +36,13 @@ class Asking:
             while True:
                 self._under_way += 1
                 try:
-                    answering = await self._cloud.inference.begin(self._principal, self._model, request)
+                    answering = await self._cloud.inference.begin(
+                        self._principal,
+                        self._model,
+                        request,
+                        deadline_seconds=_WAITING_SECONDS if self._can_wait else None,
+                        can_wait=self._can_wait,
+                    )
                     return await answering.whole()
                 except (RateLimited, Overloaded) as error:
                     if self._under_way == 1:

@@ -32,12 +32,16 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Segments to translate between two languages (BCP 47 as `languages.py` writes them); `source` None is to be found out, for each segment."""
+    """Segments to translate between two languages (BCP 47 as `languages.py` writes them); `source` None is to be found out, for each segment.
+
+    One that `can_wait` is a document's: it gives way to people who wait for an answer.
+    """
 
     segments: tuple[Segment, ...]
     target: str
     source: str | None = None
     options: Options = Options()
+    can_wait: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,7 @@ class Translator:
 
     async def _step(self, principal: Principal, order: Order, hop: Hop) -> Step:
         served = await self._cloud.inference.find(principal, hop.model)
-        asking = Asking(self._cloud, principal, hop.model)
+        asking = Asking(self._cloud, principal, hop.model, can_wait=order.can_wait)
         if "translate" in served.tasks:
             return Step(hop, SentenceInterpreter(asking, hop), reads_sentences=True)
         if "chat" in served.tasks:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path, PurePath
 
 from yunmo.apps.translate.documents.archive import Archive, open_archive
+from yunmo.apps.translate.documents.docx import DocxFormat
 from yunmo.apps.translate.documents.encoding import encoding_of
 from yunmo.apps.translate.documents.epub import EpubFormat
 from yunmo.apps.translate.documents.format import Format
@@ -11,16 +12,25 @@ from yunmo.apps.translate.documents.gettext import GettextFormat
 from yunmo.apps.translate.documents.html import HtmlFormat
 from yunmo.apps.translate.documents.json_file import JsonFormat
 from yunmo.apps.translate.documents.markdown import MarkdownFormat
+from yunmo.apps.translate.documents.opendocument import ODP, ODS, ODT
 from yunmo.apps.translate.documents.plain import PlainFormat
+from yunmo.apps.translate.documents.pptx import PptxFormat
 from yunmo.apps.translate.documents.subtitles import SRT, VTT, AssFormat
 from yunmo.apps.translate.documents.table import CSV, TSV
 from yunmo.apps.translate.documents.xliff import XliffFormat
+from yunmo.apps.translate.documents.xlsx import XlsxFormat
 from yunmo.core.errors import InvalidRequest
 
 FORMATS: tuple[Format, ...] = (
     PlainFormat(),
     MarkdownFormat(),
     HtmlFormat(),
+    DocxFormat(),
+    PptxFormat(),
+    XlsxFormat(),
+    ODT,
+    ODP,
+    ODS,
     SRT,
     VTT,
     AssFormat(),
