@@ -1,13 +1,16 @@
 """Documents translated as jobs by a real server: formats, reports, what has changed, faults, and kill -9."""
 
 import io
+import json
 import time
 import zipfile
 
 import docx
 import pytest
+from typer.testing import CliRunner
 
 from running import running_server, start_server
+from yunmo.cli.main import app
 
 ENDED = {"succeeded", "failed", "cancelled"}
 DOCUMENTS = "/admin/translation/documents"
@@ -290,3 +293,72 @@ def test_files_beyond_the_projects_limit_are_refused_and_the_job_waits_for_room(
             assert "project_bytes" in job["error"]["message"]
             reply = client.post("/v1/files", files={"file": ("b.txt", b"x" * 3000)}, data={"purpose": "user_data"})
             assert reply.status_code >= 400
+
+
+# ------------------------------------------------------------ from the command line
+
+
+@pytest.fixture
+def yunmo(server, monkeypatch, tmp_path):
+    """Run `yunmo translate file` as the operator in a directory of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("YUNMO_URL", server.url)
+    monkeypatch.setenv("YUNMO_DATA", str(server.data))
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    monkeypatch.delenv("LC_ALL", raising=False)
+
+    def run(*arguments, exit_code=0):
+        done = CliRunner().invoke(app, ["translate", "file", *arguments, "--from", "en", "--to", "de"], catch_exceptions=False)
+        assert done.exit_code == exit_code, done.output
+        return done
+
+    return run
+
+
+def test_documents_are_translated_beside_their_sources(yunmo, tmp_path):
+    (tmp_path / "a.md").write_text("# good morning\n")
+    (tmp_path / "b.html").write_text(PAGE)
+    said = yunmo("a.md", "b.html").stdout
+    assert (tmp_path / "a.de.md").read_text() == "# GOOD MORNING\n"
+    assert "SEE YOU" in (tmp_path / "b.de.html").read_text()
+    assert "a.de.md: 1 units from en into de" in said
+    (tmp_path / "out").mkdir()
+    yunmo("a.md", "--output", "out")
+    assert (tmp_path / "out" / "a.de.md").exists()
+
+
+def test_the_same_command_again_fetches_the_same_and_a_changed_document_what_has_changed(server, yunmo, tmp_path):
+    texts = paragraphs(10)
+    (tmp_path / "again.txt").write_text("\n\n".join(texts))
+    first = json.loads(yunmo("again.txt", "--json").stdout)[0]
+    (tmp_path / "again.de.txt").unlink()
+    second = json.loads(yunmo("again.txt", "--json").stdout)[0]
+    assert second == first
+    assert (tmp_path / "again.de.txt").exists()
+    (tmp_path / "again.txt").write_text("\n\n".join([*texts, "one more"]))
+    third = json.loads(yunmo("again.txt", "--json").stdout)[0]
+    assert (third["result"]["reused"], third["result"]["characters"]) == (10, len("one more"))
+    (tmp_path / "terms.tsv").write_text("paragraph\tAbsatz\n")
+    other = json.loads(yunmo("again.txt", "--json", "--glossary", "terms.tsv").stdout)[0]
+    assert other["result"]["reused"] == 0
+
+
+def test_a_document_that_is_not_waited_for_is_fetched_by_the_same_command_later(yunmo, tmp_path):
+    (tmp_path / "later.txt").write_text("good morning")
+    queued = json.loads(yunmo("later.txt", "--no-wait", "--json").stdout)[0]
+    assert not (tmp_path / "later.de.txt").exists()
+    assert json.loads(yunmo("later.txt", "--json").stdout)[0]["job"] == queued["job"]
+    assert (tmp_path / "later.de.txt").read_text() == "GOOD MORNING"
+
+
+def test_what_cannot_be_translated_is_told_and_the_rest_is(yunmo, tmp_path):
+    (tmp_path / "good.txt").write_text("good morning")
+    (tmp_path / "bad.exe").write_bytes(b"MZ\0")
+    (tmp_path / "terms.tsv").write_text("no tab here\n")
+    said = yunmo("good.txt", "bad.exe", "none.txt", exit_code=1).output
+    assert (tmp_path / "good.de.txt").read_text() == "GOOD MORNING"
+    assert "bad.exe is not translated: Invalid file" in said
+    assert "none.txt cannot be read" in said
+    assert "Line 1" in yunmo("good.txt", "--glossary", "terms.tsv", exit_code=1).output
+    assert "directory" in yunmo("good.txt", "bad.exe", "--output", "x.txt", exit_code=1).output
+    assert "cannot be written" in yunmo("good.txt", "--output", "no/such/folder.txt", exit_code=1).output

@@ -96,7 +96,7 @@ def test_the_table_of_contents_has_every_promised_command():
         "audit",
         "doctor",
     }
-    promised |= {"translate text", *(f"translate routes {act}" for act in ("list", "add", "remove"))}
+    promised |= {"translate text", "translate file", *(f"translate routes {act}" for act in ("list", "add", "remove"))}
     promised |= {"import openai", "starter list", "starter install"}
     promised |= {f"jobs {act}" for act in ("list", "show", "logs", "cancel", "pause", "resume", "wait")}
     promised |= {f"key {act}" for act in ("create", "list", "revoke")} | {f"alias {act}" for act in ("set", "list", "remove")}

@@ -44,7 +44,7 @@ def follow(session: Session, training: dict[str, Any]) -> Any:
                 watched.look()
                 tell(watched.line(training), _share(training["progress"]))
                 time.sleep(_POLL_SECONDS)
-                training = _asked(session, path)
+                training = asked(session, path)
             watched.look()
     except KeyboardInterrupt:
         raise Failed(say("training_goes_on", id=training["id"]), "interrupted") from None
@@ -112,6 +112,18 @@ def aligned(pairs: Iterable[tuple[str, str]]) -> list[str]:
     return [f"  {name:<{width}}  {value}" for name, value in rows]
 
 
+def asked(session: Session, path: str, **query: Any) -> Any:
+    """The server's answer. One that is away for a while, such as for an update, goes on with the training when it is back."""
+    deadline = time.monotonic() + AWAY_SECONDS
+    while True:
+        try:
+            return session.call("GET", path, query=query)
+        except Failed as error:
+            if error.code != UNREACHABLE or time.monotonic() > deadline:
+                raise
+        time.sleep(_POLL_SECONDS)
+
+
 class _Watched:
     """What has been told of a training already."""
 
@@ -123,7 +135,7 @@ class _Watched:
 
     def look(self) -> None:
         """Tell what is new."""
-        while page := _asked(self._session, self._path, after=self._after, limit=_EVENTS_AT_ONCE)["data"]:
+        while page := asked(self._session, self._path, after=self._after, limit=_EVENTS_AT_ONCE)["data"]:
             for event in page:
                 self._hear(event)
             self._after = page[-1]["id"]
@@ -150,18 +162,6 @@ class _Watched:
             self._session.output.note("\n".join(estimated(event["data"])))
         elif event["message"]:
             self._session.output.note(event["message"])
-
-
-def _asked(session: Session, path: str, **query: Any) -> Any:
-    """The server's answer. One that is away for a while, such as for an update, goes on with the training when it is back."""
-    deadline = time.monotonic() + AWAY_SECONDS
-    while True:
-        try:
-            return session.call("GET", path, query=query)
-        except Failed as error:
-            if error.code != UNREACHABLE or time.monotonic() > deadline:
-                raise
-        time.sleep(_POLL_SECONDS)
 
 
 def _certified(certificate: dict[str, Any]) -> str:

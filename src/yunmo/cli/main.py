@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from yunmo.cli import conversion, deployments, doctor, imports, jobs, keys, promotions, records, starters, transfers, translate
+from yunmo.cli.documents import translate_files
 from yunmo.cli.evaluate import evaluate
 from yunmo.cli.output import say_error
 from yunmo.cli.serve import serve
@@ -175,6 +176,14 @@ _translate.command(
         "yunmo translate text 'The cloud is down' --to zh --model acme/chat --term cloud=云平台 --formality more",
     ),
 )(client_command(translate.text))
+_translate.command(
+    "file",
+    epilog=examples(
+        "yunmo translate file manual.docx --from en --to zh",
+        "yunmo translate file site/*.html --to de --output translated/ --glossary terms.tsv",
+        "yunmo translate file strings.csv --from en --to fr --column text --no-wait --json",
+    ),
+)(client_command(translate_files))
 _routes = typer.Typer(
     name="routes",
     cls=_Listed,

@@ -151,6 +151,28 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "import_possible": ("would be made", "可创建"),
     "import_skipped": ("skipped", "跳过"),
     "import_impossible": ("cannot be made", "无法创建"),
+    "document_ordered": (
+        "{file} is being translated as job {id}. The same command again waits for it and fetches the translation.",
+        "正在以任务 {id} 翻译 {file}。再次运行同一命令即可等待完成并取回译文。",
+    ),
+    "document_translated": (
+        "{output}: {units} units from {source} into {target}, {characters} characters translated now, {reused} segments as before.",
+        "{output}：从 {source} 译为 {target}，共 {units} 个单元，本次翻译 {characters} 个字符，沿用以前的译文 {reused} 段。",
+    ),
+    "document_issues": (
+        "{count} things have not come through in {output}; look at these first:",
+        "{output} 中有 {count} 处内容未能保留，请先检查：",
+    ),
+    "document_failed": ("{file} is not translated: {reason}", "{file} 未能翻译：{reason}"),
+    "unwritable_file": ("{file} cannot be written: {reason}.", "无法写入 {file}：{reason}。"),
+    "one_output": (
+        "--output names one file, but there are several to translate. Name a directory that exists.",
+        "--output 指定了一个文件，但要翻译的文件有多个。请指定一个已有的目录。",
+    ),
+    "bad_glossary": (
+        "Line {line} of {file} has no tab between a term and its translation.",
+        "{file} 第 {line} 行的术语与译文之间没有制表符。",
+    ),
     "translation_issue": ("Not come through ({kind}): {what}", "译文中有内容未能保留（{kind}）：{what}"),
     "route_added": (
         "{model} translates {source} into {target} (priority {priority}).",

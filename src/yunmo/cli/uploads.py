@@ -1,4 +1,4 @@
-"""Files of the user's for trainings: sent in parts, with a bar, and found again by what is in them."""
+"""Files of the user's for trainings and translations: sent in parts, with a bar."""
 
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ _PART_BYTES = 16 * 1024 * 1024
 _PURPOSE = "fine-tune"
 
 
-def upload(session: Session, path: Path, filename: str | None = None) -> Any:
+def upload(session: Session, path: Path, filename: str | None = None, purpose: str = _PURPOSE) -> Any:
     """The server's description of the file that was made of this one."""
     size = _size(path)
-    announced = {"filename": filename or path.name, "purpose": _PURPOSE, "bytes": size, "mime_type": "application/jsonl"}
+    announced = {"filename": filename or path.name, "purpose": purpose, "bytes": size, "mime_type": "application/jsonl"}
     made = session.call("POST", "/v1/uploads", json=announced)
     at = f"/v1/uploads/{in_path(made['id'])}"
     parts: list[str] = []
