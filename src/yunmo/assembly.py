@@ -108,7 +108,7 @@ async def run_server(settings: Settings, on_started: Callable[[Started], None]) 
         log = _access_log(settings)
         admin = AdminDialect(cloud, metrics, [TranslationRoutes(cloud, opened.translator), DocumentRoutes(opened.documents, cloud)])
         in_query = settings.translation.deepl_key_in_query
-        kept = Kept(opened.glossaries, opened.styles, opened.memories)
+        kept = Kept(opened.glossaries, opened.styles, opened.memories, opened.documents)
         deepl = DeepLDialect(cloud, opened.translator, kept, takes_key_in_query=in_query)
         dialects: list[Dialect] = [admin, OpenAIDialect(cloud), HuggingFaceDialect(cloud), HubDialect(cloud)]
         dialects += [deepl, LibreTranslateDialect(opened.translator)]

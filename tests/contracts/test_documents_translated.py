@@ -85,5 +85,6 @@ def test_segments_of_the_same_words_and_other_tags_have_other_keys():
 
 
 def test_a_translation_is_called_after_its_language():
-    assert translated_name("my letter.html", "zh-Hans") == "my letter.zh-Hans.html"
-    assert translated_name("file", "de") == "file.de"
+    assert translated_name("my letter.HTML", "zh-Hans", (".html", ".htm")) == "my letter.zh-Hans.HTML"
+    assert translated_name("file", "de", (".txt",)) == "file.de.txt"
+    assert translated_name("page.html", "de", (".docx",)) == "page.de.docx"

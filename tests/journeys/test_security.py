@@ -108,6 +108,8 @@ BODIES = {
     "/models/{namespace}/{name}": {"inputs": "x"},
     "/v2/translate": {"text": ["x"], "target_lang": "DE", "model": "beta/secret"},
     "/v3/detect/language": {"text": ["x"]},
+    "/v2/document/{document_id}": {"document_key": "0" * 64},
+    "/v2/document/{document_id}/result": {"document_key": "0" * 64},
     "/v2/glossaries": DICTIONARY | {"name": "words"},
     "/v3/glossaries": {"name": "words", "dictionaries": [DICTIONARY]},
     "/v3/glossaries/{glossary_id}": {"name": "taken"},
@@ -201,8 +203,9 @@ def _body(method, path):
     if path == "/v1/files" or path.endswith("/parts"):
         is_part = path.endswith("/parts")
         return {"data": {} if is_part else {"purpose": "batch"}, "files": {"data" if is_part else "file": ("a", b"x")}}
-    if path.startswith("/v1/audio/trans"):
-        return {"data": {"model": "beta/secret"}, "files": {"file": ("a.wav", b"RIFF")}}
+    if path == "/v2/document" or path.startswith("/v1/audio/trans"):
+        file = ("a.txt", b"some words") if path == "/v2/document" else ("a.wav", b"RIFF")
+        return {"data": {"target_lang": "DE", "model": "beta/secret"}, "files": {"file": file}}
     if "/pipeline/" in path:
         return {"json": {"inputs": "x"}}
     return {"json": BODIES[max((tail for tail in BODIES if path.endswith(tail)), key=len)]}

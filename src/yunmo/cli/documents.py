@@ -170,8 +170,8 @@ def _digest(path: Path) -> str:
 
 def _place(path: Path, output: Path | None, name: str) -> Path:
     """Where a translation goes; it is called after the user's own document."""
-    language = Path(name).stem.rpartition(".")[2] if Path(name).suffix else name.rpartition(".")[2]
-    own = f"{path.stem}.{language}{path.suffix}"
+    language, ending = Path(name).stem.rpartition(".")[2], Path(name).suffix
+    own = f"{path.stem}.{language}{ending}"
     if output is None:
         return path.with_name(own)
     return output / own if output.is_dir() else output

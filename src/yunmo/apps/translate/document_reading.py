@@ -25,10 +25,10 @@ FormatOf = Callable[[str, Path], Format]
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A document that was read, its format's media type, and a folder that lives as long as it is open."""
+    """A document that was read, its format, and a folder that lives as long as it is open."""
 
     document: Document
-    media_type: str
+    format: Format
     folder: Path
 
 
@@ -60,7 +60,7 @@ class DocumentReader:
             await self._fetch(file, path)
             async with self._turns:
                 format_, document = await asyncio.to_thread(self._read, file.filename, path, options)
-            yield Opened(document, format_.media_types[0], folder)
+            yield Opened(document, format_, folder)
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 

@@ -96,7 +96,7 @@ class DocumentWork:
         job, order, entries, path = work.job, order_of(work.job), progress.known, opened.folder / "translation"
         readied = await asyncio.to_thread(ready, opened.document, entries)
         await asyncio.to_thread(opened.document.write, readied.translations, order.target, path)
-        name = translated_name(file.filename, order.target)
+        name = translated_name(file.filename, order.target, opened.format.extensions)
         made = [
             await self._files.prepare(job.project, each, RESULT_PURPOSE, pieces, order.keep_seconds)
             for each, pieces in ((name, pieces_of(path)), (name + _SEGMENTS_SUFFIX, _lines(entries.values())))
@@ -111,7 +111,7 @@ class DocumentWork:
         result = DocumentResult(
             file=made[0].id,
             filename=name,
-            media_type=opened.media_type,
+            media_type=opened.format.media_types[0],
             segments_file=made[1].id,
             source=progress.source or _most_common(entries.values()),
             target=order.target,

@@ -36,8 +36,8 @@ class Earlier:
         async for entry in found:
             if entry.source not in ways:
                 ways[entry.source] = await self._way(owner, order, entry.source)
-            is_same = not entry.models or (entry.models, entry.revisions) == ways[entry.source]
-            if entry.key in wanted and is_same and not entry.issues:
+            is_same = (entry.models, entry.revisions) == ways[entry.source] if entry.models else not entry.issues
+            if entry.key in wanted and is_same:
                 kept[entry.key] = entry
         return kept
 

@@ -1,6 +1,6 @@
 """Documents: files of a project, translated as jobs that outlive who asked for them and the server that works on them."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Annotated, Any
@@ -179,10 +179,11 @@ def order_of(job: Job) -> DocumentOrder:
     return msgspec.convert(job.input["order"], DocumentOrder)
 
 
-def translated_name(filename: str, target: str) -> str:
-    """What a translation is called: `letter.zh.html` for `letter.html`."""
+def translated_name(filename: str, target: str, extensions: Sequence[str]) -> str:
+    """What a translation is called: `letter.zh.html` for `letter.html`, the ending of its format where the document has another one or none."""
     path = PurePath(filename)
-    return f"{path.stem[:_NAME_CHARACTERS]}.{target}{path.suffix}"
+    ending = path.suffix if path.suffix.lower() in extensions else extensions[0]
+    return f"{path.stem[:_NAME_CHARACTERS]}.{target}{ending}"
 
 
 def _canonical(order: DocumentOrder) -> DocumentOrder:

@@ -9,11 +9,6 @@ from yunmo.web.request import Request
 from yunmo.web.routing import Handler, Route
 
 _ABSENT = {
-    "Documents are not translated over DeepL's API here": (
-        ("POST", "/v2/document"),
-        ("POST", "/v2/document/{document_id}"),
-        ("POST", "/v2/document/{document_id}/result"),
-    ),
     "Texts are not improved here; a chat model can be asked to, at /v1/chat/completions": (
         ("POST", "/v2/write/rephrase"),
         ("POST", "/v2/write/correct"),

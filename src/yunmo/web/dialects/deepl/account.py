@@ -112,7 +112,7 @@ class AccountRoutes:
             raise InvalidRequest(
                 f"Value for 'resource' not supported. Use one of {', '.join(each.name for each in _RESOURCES)}.", param="resource"
             )
-        if resource not in {"translate_text", "glossary", "style_rules"}:
+        if resource not in {"translate_text", "translate_document", "glossary", "style_rules"}:
             return json_reply([])
         pairs = await self._translator.pairs(request.principal)
         if resource == "style_rules":
@@ -126,9 +126,11 @@ class AccountRoutes:
         sources, targets = {each.code for each in found.sources}, {each.code for each in found.targets}
         replies = []
         for code in sorted(sources | targets):
-            features = {"tag_handling": _STABLE, "glossary": _STABLE}
-            features |= {"auto_detection": _STABLE} if code in sources else {}
-            features |= {"formality": _STABLE, "style_rules": _STABLE} if code in targets and parse(code).base in formal else {}
+            features: dict[str, Feature] = {}
+            if resource == "translate_text":
+                features |= {"tag_handling": _STABLE, "glossary": _STABLE}
+                features |= {"auto_detection": _STABLE} if code in sources else {}
+                features |= {"formality": _STABLE, "style_rules": _STABLE} if code in targets and parse(code).base in formal else {}
             replies.append(_language(parse(code), features, is_source=code in sources, is_target=code in targets))
         return json_reply(replies)
 

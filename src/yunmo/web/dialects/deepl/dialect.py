@@ -8,12 +8,14 @@ from starlette.responses import Response
 from yunmo.apps.translate.glossaries import Glossaries
 from yunmo.apps.translate.memories import Memories
 from yunmo.apps.translate.styles import Styles
+from yunmo.apps.translate.translations import Documents
 from yunmo.apps.translate.translator import Translator
 from yunmo.cloud.cloud import Cloud
 from yunmo.core.errors import Unauthenticated, YunmoError
 from yunmo.web.dialects.deepl.absent import absent_routes
 from yunmo.web.dialects.deepl.account import AccountRoutes
 from yunmo.web.dialects.deepl.detection import detect
+from yunmo.web.dialects.deepl.documents import DocumentRoutes
 from yunmo.web.dialects.deepl.errors import error_reply
 from yunmo.web.dialects.deepl.glossaries import GlossaryRoutes
 from yunmo.web.dialects.deepl.memories import MemoryRoutes
@@ -35,10 +37,11 @@ class Kept:
     glossaries: Glossaries
     styles: Styles
     memories: Memories
+    documents: Documents
 
 
 class DeepLDialect:
-    """DeepL's API for texts, glossaries, styles and translation memories.
+    """DeepL's API for texts, documents, glossaries, styles and translation memories.
 
     With `takes_key_in_query` a key may also be the parameter `auth_key`, as DeepL itself allowed once: proxies write such addresses down.
     """
@@ -59,6 +62,7 @@ class DeepLDialect:
             Route("POST", "/v2/translate", translate, "infer", "Translate texts (DeepL)", TranslateBody, TranslateReply),
             Route("GET", "/v2/translate", translate, "infer", "Translate texts (DeepL's old way)", is_documented=False),
             Route("POST", "/v3/detect/language", detect, "infer", "Find out what texts are written in", DetectBody, Detections),
+            *DocumentRoutes(self._cloud, self._kept.documents, self._kept.glossaries).routes(),
             *GlossaryRoutes(self._kept.glossaries).routes(),
             *StyleRoutes(self._kept.styles).routes(),
             *memories.routes(),

@@ -65,6 +65,45 @@ class TranslateReply(msgspec.Struct):
     translations: list[Translation]
 
 
+class DocumentBody(msgspec.Struct, kw_only=True):
+    """The fields of POST /v2/document beside the file. `model`, which DeepL does not have, names the deployment that is to translate."""
+
+    target_lang: str
+    source_lang: str | None = None
+    filename: str | None = None
+    output_format: str | None = None
+    formality: Formality = "default"
+    glossary_id: str | None = None
+    glossary_ids: str = ""
+    style_id: str | None = None
+    translation_memory_id: str | None = None
+    model: str | None = None
+
+
+class DocumentHandle(msgspec.Struct):
+    """What a document is known by, and what opens it; its key is told this once."""
+
+    document_id: str
+    document_key: str
+
+
+class DocumentKey(msgspec.Struct):
+    """The body of the requests for one document."""
+
+    document_key: str
+
+
+class DocumentStatus(msgspec.Struct):
+    """How far a document is. The client asks until it is `done`: never `downloaded`, which it would wait for the end of."""
+
+    document_id: str
+    status: Literal["queued", "translating", "done", "error"]
+    seconds_remaining: int | UnsetType = UNSET
+    billed_characters: int | UnsetType = UNSET
+    error_message: str | UnsetType = UNSET
+    message: str | UnsetType = UNSET
+
+
 class LanguageReply(msgspec.Struct):
     """One language of GET /v2/languages; formality is told of targets only."""
 
