@@ -88,6 +88,23 @@ async def test_a_training_ends_as_a_model_that_can_be_called_by_name(cloud, base
     assert not list((tmp_path / "data" / "training").iterdir()), "the workspace is gone"
 
 
+async def test_an_operator_trains_for_a_project_and_its_private_result_is_certified(cloud, base):
+    operator = Principal("admin", "key", frozenset({"admin"}))
+    file = await cloud.files.add("admin", "rows.jsonl", "fine-tune", one(rows(100)))
+    order = Order(base=base, recipe=RECIPE, rows=Rows(file=file.id), repository="acme/theirs")
+    async with asyncio.timeout(240):
+        job = await cloud.jobs.wait("admin", (await cloud.trainings.submit(operator, order)).id)
+    assert job.error is None
+    certificate = msgspec.convert(job.result, Trained).certificate
+    assert certificate.is_passed, certificate.problem
+
+
+async def test_a_job_does_what_its_key_may_do_and_no_more(cloud):
+    for scopes, is_admin in (({"admin"}, True), ({"read", "write", "infer"}, False)):
+        job = await cloud.jobs.submit(Principal("admin", "key", frozenset(scopes)), "nobody's kind", {})
+        assert (await cloud.jobs.get("admin", job.id)).principal("read").is_admin is is_admin
+
+
 async def test_the_result_says_what_it_is_made_of(cloud, base):
     data = rows(200)
     file = await upload(cloud, data, "tones.jsonl")
