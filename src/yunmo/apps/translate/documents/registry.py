@@ -40,6 +40,12 @@ FORMATS: tuple[Format, ...] = (
     CSV,
     TSV,
     EpubFormat(),
+    DocxFormat(),
+    PptxFormat(),
+    XlsxFormat(),
+    ODT,
+    ODS,
+    ODP,
 )
 
 _HEAD_BYTES = 8192
@@ -92,7 +98,7 @@ def _kind_of(archive: Archive) -> str | None:
         kind = archive.read("mimetype").decode("ascii", "replace").strip()
         if kind == "application/epub+zip":
             return "epub"
-        return _OPEN_DOCUMENTS.get(kind.removeprefix("application/vnd.oasis.opendocument."))
+        return _OPEN_DOCUMENTS.get(kind.removeprefix("application/vnd.oasis.opendocument.").removesuffix("-template"))
     if "[Content_Types].xml" in archive:
         return next((kind for folder, kind in _OFFICE_FOLDERS.items() if any(name.startswith(folder) for name in archive.names)), None)
     return "epub" if "META-INF/container.xml" in archive else None
