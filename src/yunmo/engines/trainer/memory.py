@@ -18,13 +18,17 @@ _SIGNS = (
 )
 
 _KERNELS = 64
-"""How many compiled kernels oneDNN keeps. There is one for each product and number of rows, which in bf16 takes some 2 MiB, and its
-own limit of 1,024 would take more memory than the training: of its steps hardly two have as many rows."""
+"""How many compiled kernels are kept. There is one for each product and number of rows, which in bf16 takes some 2 MiB, and the
+libraries' own limit of 1,024 would take more memory than the training: of its steps hardly two have as many rows."""
+
+_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+"""Of oneDNN, and of what torch has between itself and oneDNN: what either keeps stays."""
 
 
 def keep_few_kernels() -> None:
-    """Bound what oneDNN keeps; called before it has computed anything."""
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(_KERNELS))
+    """Bound what torch keeps of compiled kernels; called before it has computed anything."""
+    for name in _CACHES:
+        os.environ.setdefault(name, str(_KERNELS))
 
 
 def is_shortage(error: BaseException) -> bool:
