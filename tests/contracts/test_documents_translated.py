@@ -67,6 +67,12 @@ async def test_a_document_beyond_the_limit_is_not_read(server, tmp_path):
     with pytest.raises(TooLarge, match="11 bytes"):
         async with reader.open(file, FormatOptions()):
             pass
+    lines = await server.cloud.files.add("acme", "a.txt", "user_data", pieces(b"one\n\ntwo\n\nthree\n"))
+    reader = DocumentReader(server.cloud, tmp_path / "documents", limit_units=2)
+    with pytest.raises(TooLarge, match="3 paragraphs"):
+        async with reader.open(lines, FormatOptions()):
+            pass
+    assert list((tmp_path / "documents").iterdir()) == []
 
 
 async def test_a_journal_is_read_as_it_was_written_whatever_its_pieces():

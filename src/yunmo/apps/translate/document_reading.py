@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +17,11 @@ from yunmo.core.errors import InvalidRequest, TooLarge
 DOCUMENT_BYTES = 128 << 20
 """Of a document as it is uploaded; what its archive may unpack to is limited in `documents/archive.py`."""
 
+UNITS = 250_000
+"""Of a document: its segments and their translations are in memory while it is worked on, about 1 kB for each short one."""
+
 _READ_AT_ONCE = 2
 _PIECE_BYTES = 1 << 20
-
-FormatOf = Callable[[str, Path], Format]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,11 @@ class Opened:
 class DocumentReader:
     """Reads documents that are files of projects; at most two at a time are parsed."""
 
-    def __init__(self, cloud: Cloud, directory: Path, *, limit_bytes: int = DOCUMENT_BYTES, formats: FormatOf = format_of) -> None:
+    def __init__(self, cloud: Cloud, directory: Path, *, limit_bytes: int = DOCUMENT_BYTES, limit_units: int = UNITS) -> None:
         self._cloud = cloud
         self._directory = directory
         self._limit_bytes = limit_bytes
-        self._format_of = formats
+        self._limit_units = limit_units
         self._turns = asyncio.Semaphore(_READ_AT_ONCE)
 
     def clear(self) -> None:
@@ -65,11 +66,16 @@ class DocumentReader:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     def _read(self, filename: str, path: Path, options: FormatOptions) -> tuple[Format, Document]:
-        found = self._format_of(filename, path)
+        found = format_of(filename, path)
         try:
             document = found.read(path, options)
         except RecursionError:
             raise InvalidRequest("The document is nested too deeply to be read.", param="file") from None
+        if len(document.units) > self._limit_units:
+            raise TooLarge(
+                f"The document has {len(document.units):,} paragraphs or cells, more than the {self._limit_units:,} that are translated: split it.",
+                param="file",
+            )
         if not document.units:
             raise InvalidRequest("The document has nothing to translate.", param="file")
         return found, document

@@ -127,8 +127,8 @@ class DocumentWork:
 
 
 def _owner(job: Job) -> Principal:
-    """Who is asking: the project, under the key that ordered it, which has no pace of its own here."""
-    return Principal(job.project, job.key_id, frozenset({"infer", "read"}))
+    """Who the models are asked for: whoever ordered the translation, without a pace of their own."""
+    return job.principal("infer", "read")
 
 
 def _most_common(entries: Iterable[Entry]) -> str:
