@@ -56,7 +56,7 @@ async def test_a_document_says_what_its_model_says(server, tmp_path):
 
 
 async def test_a_document_that_is_not_taken_leaves_no_file(server):
-    with pytest.raises(InvalidRequest, match="Invalid file"):
+    with pytest.raises(InvalidRequest, match="no format"):
         await server.documents.submit_sent(ACME, Sent("a.exe", pieces(b"MZ")), DocumentOrder(target="de", source="en", model="x"))
     assert await server.cloud.files.page("acme") == []
 

@@ -204,8 +204,8 @@ def _body(method, path):
         is_part = path.endswith("/parts")
         return {"data": {} if is_part else {"purpose": "batch"}, "files": {"data" if is_part else "file": ("a", b"x")}}
     if path == "/v2/document" or path.startswith("/v1/audio/trans"):
-        file = ("a.txt", b"some words") if path == "/v2/document" else ("a.wav", b"RIFF")
-        return {"data": {"target_lang": "DE", "model": "beta/secret"}, "files": {"file": file}}
+        more, file = ({"target_lang": "DE"}, ("a.txt", b"some words")) if path == "/v2/document" else ({}, ("a.wav", b"RIFF"))
+        return {"data": {"model": "beta/secret", **more}, "files": {"file": file}}
     if "/pipeline/" in path:
         return {"json": {"inputs": "x"}}
     return {"json": BODIES[max((tail for tail in BODIES if path.endswith(tail)), key=len)]}
