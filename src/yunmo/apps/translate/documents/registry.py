@@ -40,12 +40,6 @@ FORMATS: tuple[Format, ...] = (
     CSV,
     TSV,
     EpubFormat(),
-    DocxFormat(),
-    PptxFormat(),
-    XlsxFormat(),
-    ODT,
-    ODS,
-    ODP,
 )
 
 _HEAD_BYTES = 8192
