@@ -47,6 +47,18 @@ async def test_migrating_again_changes_nothing(database):
     assert await database.read(lambda connection: connection.execute(sa.text("SELECT name FROM project")).scalars().all()) == ["p"]
 
 
+async def test_jobs_from_before_may_do_what_they_might(empty_database):
+    migrate(empty_database.engine, "0015_translation_memories")
+    row = "'k', 'train', 'queued', 'run', 0, '{}', 0, 0, 0, 1, 1"
+    names = "key_id, kind, state, wanted, priority, input, attempt, failures, fence, wake_at, created_at"
+    for project in ("admin", "acme"):
+        asked = sa.text(f"INSERT INTO job (id, project, {names}) VALUES ('{project}', '{project}', {row})")
+        await empty_database.write(lambda connection, asked=asked: connection.execute(asked))
+    migrate(empty_database.engine)
+    made = await empty_database.read(lambda connection: connection.execute(sa.text("SELECT id, is_admin FROM job")).all())
+    assert {name: bool(is_admin) for name, is_admin in made} == {"admin": True, "acme": False}
+
+
 async def test_foreign_keys_hold_again_after_migrating(empty_database):
     migrate(empty_database.engine)
     if empty_database.dialect == "sqlite":

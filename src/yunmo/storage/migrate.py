@@ -11,15 +11,15 @@ from alembic.config import Config
 _LOCK = 0x59554E4D4F  # any number that no other program of this PostgreSQL server takes; "YUNMO"
 
 
-def migrate(engine: sa.Engine) -> None:
-    """Run every migration that this database has not seen, in one transaction that keeps other starters waiting."""
+def migrate(engine: sa.Engine, until: str = "head") -> None:
+    """Run every migration up to this one that the database has not seen, in one transaction that keeps other starters waiting."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     with engine.execution_options(begin="BEGIN IMMEDIATE").connect() as connection, _without_foreign_keys(connection), connection.begin():
         if engine.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, until)
 
 
 @contextmanager
