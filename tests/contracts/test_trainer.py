@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from transformers import AutoTokenizer
 
 from tiny_texts import bert
 from trained import curve, news
@@ -17,6 +18,7 @@ from yunmo.core.training import (
     Train,
     TrainingCheckpoint,
     TrainingEstimate,
+    TrainingNote,
     TrainingResult,
 )
 
@@ -82,6 +84,19 @@ async def test_the_result_is_a_repository_with_pictures_and_answers_to_compare(b
     assert all(sample.token_ids for sample in samples)
     models = [each.model for each in told if isinstance(each, TrainingCheckpoint)]
     assert models == ["models/step-13", ""]
+
+
+async def test_texts_that_were_cut_are_not_compared_with_what_reads_them_whole(base, workspace):
+    recipe = msgspec.structs.replace(RECIPE, max_tokens=12, max_steps=2)
+    told = await news(base, workspace, CheckTraining(recipe=recipe))
+    assert any(isinstance(each, TrainingNote) and "were cut" in each.message for each in told)
+    await news(base, workspace, Train(recipe=recipe))
+    samples = [msgspec.json.decode(line, type=ParitySample) for line in (workspace / "parity.jsonl").read_bytes().splitlines()]
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    assert len(samples) > 9
+    for sample in samples:
+        [text] = sample.request.texts
+        assert list(sample.token_ids) == tokenizer(text)["input_ids"]
 
 
 async def test_rows_of_one_label_are_refused(base, workspace):

@@ -50,7 +50,7 @@ class Classification:
             judge=lambda: _Judge(labels),
             save=lambda folder: save_model(model, tokenizer, folder, recipe),
             sample=lambda: texts.told(rows[0]),
-            parity=lambda: texts.parity([*validation, *rows][:_PARITY_TEXTS]),
+            parity=lambda: texts.parity([*validation, *rows]),
             cut=texts.cut,
             trainer=Averaging,
         )
@@ -95,8 +95,13 @@ class _Texts:
         return f"{row.text[:200]} -> {self._labels[best]} ({scores[best]:.2f})"
 
     def parity(self, rows: Sequence[LabelledText]) -> list[ParitySample]:
-        samples = []
+        """The labels of the first rows that are read whole: of longer ones more is read where the model is served."""
+        samples: list[ParitySample] = []
         for row in rows:
+            if len(samples) == _PARITY_TEXTS:
+                break
+            if len(self._tokenizer(row.text, row.text_pair, verbose=False)["input_ids"]) > self._limit:
+                continue
             scores, ids = self.scores(row)
             ranked = sorted(zip(self._labels, scores, strict=True), key=lambda pair: -pair[1])
             text = row.text if row.text_pair is None else (row.text, row.text_pair)
