@@ -4,7 +4,7 @@ from yunmo.files.file import PURPOSES, File, Upload
 from yunmo.files.file import Part as UploadPart
 from yunmo.jobs.job import STATES, Failure, Job, JobEvent, Progress
 from yunmo.jobs.store import Connection
-from yunmo.jobs.work import Outcome, Work
+from yunmo.jobs.work import Outcome, Paused, Work
 from yunmo.serving.calibration.plot import plot
 from yunmo.serving.calibration.report import CalibrationView
 from yunmo.serving.infer import Answering
@@ -43,6 +43,7 @@ __all__ = [
     "LoginKey",
     "Order",
     "Outcome",
+    "Paused",
     "Progress",
     "Project",
     "Promotion",

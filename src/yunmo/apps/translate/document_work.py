@@ -4,6 +4,7 @@ Translations are put aside in parts, each with the checkpoint of the job: what a
 """
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from itertools import islice
@@ -18,7 +19,7 @@ from yunmo.apps.translate.segment_work import Progress, SegmentWork
 from yunmo.apps.translate.translations import KIND, RESULT_PURPOSE, DocumentResult, order_of, translated_name
 from yunmo.apps.translate.translator import Translator
 from yunmo.cloud.cloud import Cloud
-from yunmo.cloud.values import Connection, File, Job, Outcome, Work
+from yunmo.cloud.values import Connection, File, Job, Outcome, Paused, Work
 from yunmo.core.identity import Principal
 
 _DOCUMENTS_AT_ONCE = 2
@@ -85,11 +86,15 @@ class DocumentWork:
                 if part is not None:
                     self._files.append(connection, part)
 
-            await work.save(msgspec.to_builtins(state), append)
+            with contextlib.suppress(Paused):  # what models have begun is waited for, and saved, too
+                await work.save(msgspec.to_builtins(state), append)
 
         work.advance(progress.done, progress.total, "characters")
         segment_work = SegmentWork(self._translator, self._earlier, _owner(work.job), order_of(work.job), progress)
-        await segment_work.run(save, lambda: work.wanted == "pause")
+        while not progress.is_over:  # a pause may have been taken back while it was waited for
+            await segment_work.run(save, lambda: work.wanted == "pause")
+            if work.wanted == "pause":
+                raise Paused
 
     async def _outcome(self, work: Work, progress: Progress, reused: Mapping[str, Entry], opened: Opened, file: File) -> Outcome:
         """The document with its translations, and the journal, as files of the project with a report; the draft goes."""

@@ -47,6 +47,11 @@ class Progress:
         self.total = sum(len(each.text) for each in self.segments.values())
         self.done = sum(len(self.segments[key].text) for key in self.known if key in self.segments)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether something is known of every segment."""
+        return self.segments.keys() <= self.known.keys()
+
     def take(self, entries: Iterable[Entry]) -> None:
         """What has come."""
         for entry in entries:
