@@ -14,12 +14,9 @@ import structlog
 from yunmo.apps.translate.document_reading import DocumentReader
 from yunmo.apps.translate.document_work import DocumentWork
 from yunmo.apps.translate.glossaries import Glossaries
-from yunmo.apps.translate.glossary_store import GlossaryStore
 from yunmo.apps.translate.memories import Memories
-from yunmo.apps.translate.memory_store import MemoryStore
 from yunmo.apps.translate.recalling import Recalling
 from yunmo.apps.translate.route_store import RouteStore
-from yunmo.apps.translate.style_store import StyleStore
 from yunmo.apps.translate.styles import Styles
 from yunmo.apps.translate.translations import Documents
 from yunmo.apps.translate.translator import Translator
@@ -208,7 +205,7 @@ async def _open_services(settings: Settings, data: Path, database: Database) -> 
     promotions = Promotions(PromotionStore(database), deployments, hub.models, certificates.problem)
     cloud = Cloud(hub, deployments, promotions, inference, tenancy, jobs, files, trainings, evaluations, certificates, system)
     await deployments.restore()
-    memories = Memories(MemoryStore(database), secret(data / "secrets" / "signing"))
+    memories = Memories(database, secret(data / "secrets" / "signing"))
     translator = Translator(cloud, RouteStore(database), Recalling(memories))
     reader = DocumentReader(cloud, data / "documents")
     await asyncio.to_thread(reader.clear)
@@ -230,7 +227,7 @@ async def _open_services(settings: Settings, data: Path, database: Database) -> 
     for loop in (working, *loops):
         loop.add_done_callback(_say_why)
     try:
-        glossaries, styles = Glossaries(GlossaryStore(database)), Styles(StyleStore(database))
+        glossaries, styles = Glossaries(database), Styles(database)
         yield Opened(cloud, translator, glossaries, styles, memories, Documents(cloud, translator, reader), key)
     finally:
         working.cancel()  # first: what jobs ask of models has to be there until they stop

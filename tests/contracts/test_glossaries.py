@@ -6,7 +6,6 @@ import uuid
 import pytest
 
 from yunmo.apps.translate.glossaries import Dictionary, Glossaries, GlossaryLimits, Pair, read_terms, written
-from yunmo.apps.translate.glossary_store import GlossaryStore
 from yunmo.core.errors import InvalidRequest, NotFound
 
 EN_DE, DE_EN = Pair("en", "de"), Pair("de", "en")
@@ -16,7 +15,7 @@ LIMITS = GlossaryLimits(glossaries=3, dictionaries=2, dictionary_bytes=60, term_
 
 @pytest.fixture
 def glossaries(database):
-    return Glossaries(GlossaryStore(database), LIMITS)
+    return Glossaries(database, LIMITS)
 
 
 async def test_a_glossary_is_found_again_with_its_terms(glossaries):
@@ -69,7 +68,7 @@ async def test_a_change_adds_terms_and_a_replacement_takes_their_place(glossarie
 
 
 async def test_changes_at_once_lose_no_term(database):
-    glossaries = Glossaries(GlossaryStore(database))
+    glossaries = Glossaries(database)
     made = await glossaries.create("acme", "words", [HELLO])
     await asyncio.gather(*(glossaries.change("acme", made.id, None, Dictionary(EN_DE, {f"t{n}": "x"})) for n in range(8)))
     assert len(await glossaries.terms("acme", made.id, EN_DE)) == 10

@@ -6,7 +6,6 @@ import uuid
 import pytest
 
 from yunmo.apps.translate.memories import Memories, MemoryLimits
-from yunmo.apps.translate.memory_store import MemoryStore
 from yunmo.apps.translate.orders import Options, Order
 from yunmo.apps.translate.recalling import Recalling
 from yunmo.apps.translate.segments import Segment, Tag
@@ -32,7 +31,7 @@ COUNTED = {"en": 'You have <ph x="1">{n}</ph> of 3 files.', "de": 'Sie haben <ph
 
 @pytest.fixture
 def memories(database):
-    return Memories(MemoryStore(database), SECRET, LIMITS)
+    return Memories(database, SECRET, LIMITS)
 
 
 async def bring(memories, content, project="acme", name="words"):
@@ -93,7 +92,7 @@ async def test_a_file_that_is_not_good_fails_its_job_and_leaves_nothing(memories
         ended = await bring(memories, content)
         assert ended.status == "failed"
         assert ended.error
-        await memories._store.write(lambda connection: connection.exec_driver_sql("DELETE FROM translation_memory_job"))
+        await memories._database.write(lambda connection: connection.exec_driver_sql("DELETE FROM translation_memory_job"))
     assert await memories.page("acme", 0, 10) == []
 
 
@@ -119,17 +118,17 @@ async def test_every_limit_is_kept(memories):
 
 
 async def test_a_ticket_opens_its_own_job_while_it_holds(database):
-    memories = Memories(MemoryStore(database), SECRET)
+    memories = Memories(database, SECRET)
     begun = await memories.begin_import("acme", "words", 1)
     ticket = memories.ticket(begun)
     assert await memories.opened(ticket, "import") == begun
-    others = Memories(MemoryStore(database), b"y" * 32)
+    others = Memories(database, b"y" * 32)
     for wrong, reader in ((ticket, others), (ticket.replace("import", "export"), memories), ("x", memories), (ticket[:-1] + "g", memories)):
         with pytest.raises(Forbidden):
             await reader.opened(wrong, "import")
     with pytest.raises(Forbidden):
         await memories.opened(ticket, "export")
-    hasty = Memories(MemoryStore(database), SECRET, MemoryLimits(seconds=0))
+    hasty = Memories(database, SECRET, MemoryLimits(seconds=0))
     late = await hasty.begin_import("acme", "words", 1)
     assert (await hasty.job("acme", late.id)).status == "expired"
     with pytest.raises(Forbidden, match="no longer holds"):

@@ -5,7 +5,6 @@ import uuid
 
 import pytest
 
-from yunmo.apps.translate.style_store import StyleStore
 from yunmo.apps.translate.styles import StyleLimits, Styles, new_instruction
 from yunmo.core.errors import InvalidRequest, NotFound
 
@@ -16,7 +15,7 @@ LIMITS = StyleLimits(styles=2, instructions=2, prompt_characters=20, name_bytes=
 
 @pytest.fixture
 def styles(database):
-    return Styles(StyleStore(database), LIMITS)
+    return Styles(database, LIMITS)
 
 
 async def test_a_style_is_told_in_words(styles):
@@ -48,7 +47,7 @@ async def test_another_projects_style_is_not_there(styles):
 
 
 async def test_changes_at_once_are_all_kept(database):
-    styles = Styles(StyleStore(database))
+    styles = Styles(database)
     made = await styles.create("acme", "ours", "de", {}, [])
     await asyncio.gather(*(styles.add("acme", made.id, new_instruction(f"{n}", "x", "de")) for n in range(8)))
     found = await styles.get("acme", made.id)

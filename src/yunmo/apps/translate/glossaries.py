@@ -14,6 +14,7 @@ from typing import Literal, get_args
 
 from yunmo.apps.translate import glossary_store as store
 from yunmo.core.errors import InvalidRequest, NotFound
+from yunmo.storage.database import Database
 
 EntriesFormat = Literal["tsv", "csv"]
 Terms = Mapping[str, str]
@@ -71,8 +72,8 @@ class GlossaryLimits:
 class Glossaries:
     """The glossaries of every project. One that is not the project's is not there for it: NotFound."""
 
-    def __init__(self, kept: store.GlossaryStore, limits: GlossaryLimits | None = None) -> None:
-        self._store = kept
+    def __init__(self, database: Database, limits: GlossaryLimits | None = None) -> None:
+        self._database = database
         self.limits = limits or GlossaryLimits()
 
     async def create(self, project: str, name: str, dictionaries: Sequence[Dictionary]) -> Glossary:
@@ -98,17 +99,17 @@ class Glossaries:
             for row in rows:
                 store.put_dictionary(connection, row)
 
-        await self._store.write(work)
+        await self._database.write(work)
         return glossary
 
     async def list(self, project: str) -> list[Glossary]:
         """The project's glossaries, oldest first."""
-        return [_glossary(found) for found in await self._store.read(lambda connection: store.select(connection, project))]
+        return [_glossary(found) for found in await self._database.read(lambda connection: store.select(connection, project))]
 
     async def get(self, project: str, glossary_id: str) -> Glossary:
         """One of the project's glossaries."""
         checked = _checked_id(glossary_id)
-        return _glossary(await self._store.read(lambda connection: _found(connection, project, checked)))
+        return _glossary(await self._database.read(lambda connection: _found(connection, project, checked)))
 
     async def terms(self, project: str, glossary_id: str, pair: Pair) -> Terms:
         """A dictionary's terms. Raises NotFound where the glossary has none of this pair."""
@@ -118,7 +119,7 @@ class Glossaries:
             _found(connection, project, checked)
             return _terms(connection, checked, pair)
 
-        return await self._store.read(work)
+        return await self._database.read(work)
 
     async def merged_terms(self, project: str, glossary_ids: Sequence[str], pair: Pair) -> Terms:
         """The terms of several glossaries; where two have one, the first counts. Raises InvalidRequest if none has the pair."""
@@ -160,7 +161,7 @@ class Glossaries:
                 store.put_dictionary(connection, _row(checked, merged))
             return _found(connection, project, checked)
 
-        return _glossary(await self._store.write(work))
+        return _glossary(await self._database.write(work))
 
     async def replace(self, project: str, glossary_id: str, dictionary: Dictionary) -> DictionaryInfo:
         """Put a dictionary in the place of the one of its pair, or beside those of other pairs."""
@@ -172,7 +173,7 @@ class Glossaries:
             self._check_dictionaries(len({*(each.pair for each in found.dictionaries), dictionary.pair}))
             store.put_dictionary(connection, _row(checked, dictionary))
 
-        await self._store.write(work)
+        await self._database.write(work)
         return DictionaryInfo(dictionary.pair, len(dictionary.terms))
 
     async def delete(self, project: str, glossary_id: str) -> None:
@@ -183,7 +184,7 @@ class Glossaries:
             _found(connection, project, checked)
             store.delete(connection, checked)
 
-        await self._store.write(work)
+        await self._database.write(work)
 
     async def delete_dictionary(self, project: str, glossary_id: str, pair: Pair) -> None:
         """Delete one dictionary; a glossary may be left with none."""
@@ -194,7 +195,7 @@ class Glossaries:
             if not store.delete_dictionary(connection, checked, pair.source, pair.target):
                 raise _no_dictionary(pair)
 
-        await self._store.write(work)
+        await self._database.write(work)
 
     def _check_name(self, name: str) -> None:
         if not name.strip() or len(name.encode()) > self.limits.name_bytes or _CONTROL.search(name):

@@ -1,13 +1,10 @@
 """The tables of glossaries and every line of SQL about them."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import TypeVar
 
 import sqlalchemy as sa
 
-from yunmo.storage.database import Database
 from yunmo.storage.tables import Time, metadata
 
 glossary_table = sa.Table(
@@ -31,22 +28,6 @@ dictionary_table = sa.Table(
 )
 
 Connection = sa.Connection
-T = TypeVar("T")
-
-
-class GlossaryStore:
-    """Runs the statements below in transactions."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def read(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` on one consistent state."""
-        return await self._database.read(work)
-
-    async def write(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in a transaction of its own; it may run more than once, and must have no other effect."""
-        return await self._database.write(work)
 
 
 @dataclass(frozen=True, slots=True)

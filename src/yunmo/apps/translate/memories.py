@@ -20,6 +20,7 @@ from yunmo.apps.translate import tmx
 from yunmo.apps.translate.languages import parse
 from yunmo.apps.translate.segments import Segment
 from yunmo.core.errors import Conflict, Forbidden, InvalidRequest, NotFound, TooLarge
+from yunmo.storage.database import Database
 
 Operation = Literal["import", "export"]
 Status = Literal["awaiting_input", "completed", "failed", "expired"]
@@ -84,19 +85,21 @@ class MemoryLimits:
 class Memories:
     """The memories of every project. One that is not the project's is not there for it: NotFound."""
 
-    def __init__(self, kept: store.MemoryStore, secret: bytes, limits: MemoryLimits | None = None) -> None:
-        self._store = kept
+    def __init__(self, database: Database, secret: bytes, limits: MemoryLimits | None = None) -> None:
+        self._database = database
         self._secret = secret
         self.limits = limits or MemoryLimits()
 
     async def page(self, project: str, offset: int, limit: int) -> list[MemoryInfo]:
         """Some of the project's memories, oldest first."""
-        return [_info(row) for row in await self._store.read(lambda connection: store.select_memories(connection, project, offset, limit))]
+        return [
+            _info(row) for row in await self._database.read(lambda connection: store.select_memories(connection, project, offset, limit))
+        ]
 
     async def get(self, project: str, memory_id: str) -> MemoryInfo:
         """One of the project's memories."""
         checked = _checked_id(memory_id)
-        return _info(await self._store.read(lambda connection: _found(connection, project, checked)))
+        return _info(await self._database.read(lambda connection: _found(connection, project, checked)))
 
     async def delete(self, project: str, memory_id: str) -> None:
         """Delete a memory."""
@@ -106,16 +109,18 @@ class Memories:
             _found(connection, project, checked)
             store.delete_memory(connection, checked)
 
-        await self._store.write(work)
+        await self._database.write(work)
 
     async def units(self, memory: MemoryInfo, after: int, limit: int, text: str = "", *, is_exact: bool = False) -> list[MemoryUnit]:
         """Units behind a number; those with a text in them, also in other cases unless `is_exact`."""
-        rows = await self._store.read(lambda connection: store.select_units(connection, memory.id, after, limit, text, is_exact=is_exact))
+        rows = await self._database.read(
+            lambda connection: store.select_units(connection, memory.id, after, limit, text, is_exact=is_exact)
+        )
         return [MemoryUnit(number, _decode(content)) for number, content in rows]
 
     async def every(self, memory: MemoryInfo) -> list[Variants]:
         """All units' segments by language."""
-        return await self._store.read(lambda connection: [_decode(content) for content in store.every_unit(connection, memory.id)])
+        return await self._database.read(lambda connection: [_decode(content) for content in store.every_unit(connection, memory.id)])
 
     async def begin_import(self, project: str, name: str, content_length: int) -> MemoryJob:
         """A job that waits for its file. Raises InvalidRequest for a name or a length that cannot be, Conflict when too many wait."""
@@ -129,7 +134,7 @@ class Memories:
         """A job whose file can be fetched at once, and whether it is one that was there."""
         memory = await self.get(project, memory_id)
         moment = datetime.now(UTC)
-        found = await self._store.read(lambda connection: store.find_export(connection, memory.id, moment))
+        found = await self._database.read(lambda connection: store.find_export(connection, memory.id, moment))
         if found is not None:
             return _job(found), True
         return await self._begin(project, "export", "completed", memory.name, 0, memory.id), False
@@ -137,7 +142,7 @@ class Memories:
     async def job(self, project: str, job_id: str) -> MemoryJob:
         """How a job of the project stands."""
         checked = _checked_id(job_id)
-        found = await self._store.read(lambda connection: store.find_job(connection, checked))
+        found = await self._database.read(lambda connection: store.find_job(connection, checked))
         if found is None or found["project"] != project:
             raise NotFound(f"There is no job '{checked}' in your project.")
         return _job(found)
@@ -152,7 +157,7 @@ class Memories:
         if match is None or match[1] != operation or not hmac.compare_digest(match[3], self._mac(match[1], match[2])):
             raise Forbidden("This address is not one that this server has signed.")
         job_id = match[2]
-        found = await self._store.read(lambda connection: store.find_job(connection, job_id))
+        found = await self._database.read(lambda connection: store.find_job(connection, job_id))
         if found is None or _job(found).status == "expired":
             raise Forbidden("This address no longer holds. Ask for another.")
         return _job(found)
@@ -185,14 +190,14 @@ class Memories:
                 store.insert_memory(connection, values, read.rows)
 
         try:
-            await self._store.write(work)
+            await self._database.write(work)
         except Conflict as error:
             await self._end(job, {"status": "failed", "error": error.message})
 
     async def write_out(self, job: MemoryJob, file: BinaryIO) -> None:
         """Write the job's memory as TMX."""
         memory = await self.get(job.project, job.memory_id or "")
-        await self._store.read(lambda connection: tmx.write(file, _units(connection, memory.id), memory.source))
+        await self._database.read(lambda connection: tmx.write(file, _units(connection, memory.id), memory.source))
 
     async def _begin(
         self, project: str, operation: Operation, status: Status, name: str, content_length: int, memory_id: str | None
@@ -207,12 +212,12 @@ class Memories:
                 raise Conflict(f"The project '{project}' has {self.limits.jobs} imports and exports open. Wait until some have expired.")
             store.insert_job(connection, {each: getattr(job, each) for each in MemoryJob.__slots__})
 
-        await self._store.write(work)
+        await self._database.write(work)
         return job
 
     async def _end(self, job: MemoryJob, values: store.Row) -> None:
         ended = {**values, "updated_at": datetime.now(UTC)}
-        await self._store.write(lambda connection: store.end_job(connection, job.id, ended))
+        await self._database.write(lambda connection: store.end_job(connection, job.id, ended))
 
     def _read(self, file: BinaryIO) -> "_Read":
         head = _SOURCE_LANGUAGE.search(file.read(_HEADER_BYTES))

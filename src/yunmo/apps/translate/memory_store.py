@@ -1,14 +1,13 @@
 """The tables of translation memories and every line of SQL about them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 
-from yunmo.storage.database import Database
 from yunmo.storage.tables import Time, metadata
 
 memory_table = sa.Table(
@@ -54,7 +53,6 @@ job_table = sa.Table(
 
 Connection = sa.Connection
 Row = Mapping[str, Any]
-T = TypeVar("T")
 _BATCH = 1000
 
 
@@ -66,21 +64,6 @@ class UnitRow:
     texts: str
     folded: str
     content: bytes
-
-
-class MemoryStore:
-    """Runs the statements below in transactions."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def read(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` on one consistent state."""
-        return await self._database.read(work)
-
-    async def write(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in a transaction of its own; it may run more than once, and must have no other effect."""
-        return await self._database.write(work)
 
 
 def insert_memory(connection: Connection, values: Row, units: Iterable[UnitRow]) -> None:

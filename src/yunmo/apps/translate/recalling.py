@@ -40,21 +40,21 @@ class Recalling:
 
     async def _prepared(self, info: MemoryInfo, target: str) -> Memory:
         key = (info.id, target)
-        if key not in self._ready:
+        if key not in self._ready or _has_failed(self._ready[key]):
             self._ready[key] = asyncio.ensure_future(self._prepare(info, target))
         self._ready.move_to_end(key)
         while len(self._ready) > _MEMORIES_KEPT:
             self._ready.popitem(last=False)
-        try:
-            return await asyncio.shield(self._ready[key])
-        except BaseException:
-            self._ready.pop(key, None)
-            raise
+        return await asyncio.shield(self._ready[key])  # one caller may go, others wait for it, too
 
     async def _prepare(self, info: MemoryInfo, target: str) -> Memory:
         units = await self._memories.every(info)
         pairs = (Pair(unit[info.source], unit[target]) for unit in units if target in unit)
         return await asyncio.to_thread(Memory, info.source, target, pairs)
+
+
+def _has_failed(prepared: "asyncio.Future[Memory]") -> bool:
+    return prepared.done() and (prepared.cancelled() or prepared.exception() is not None)
 
 
 def _translation(memory: Memory, wanted: Segment, threshold: int) -> Segment | None:

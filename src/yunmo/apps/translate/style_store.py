@@ -1,12 +1,9 @@
 """The table of styles and every line of SQL about it. A style is kept whole: nothing but its project is asked for."""
 
-from collections.abc import Callable
 from datetime import datetime
-from typing import TypeVar
 
 import sqlalchemy as sa
 
-from yunmo.storage.database import Database
 from yunmo.storage.tables import Time, metadata
 
 style_table = sa.Table(
@@ -20,22 +17,6 @@ style_table = sa.Table(
 )
 
 Connection = sa.Connection
-T = TypeVar("T")
-
-
-class StyleStore:
-    """Runs the statements below in transactions."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def read(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` on one consistent state."""
-        return await self._database.read(work)
-
-    async def write(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in a transaction of its own; it may run more than once, and must have no other effect."""
-        return await self._database.write(work)
 
 
 def insert(connection: Connection, style_id: str, project: str, created_at: datetime, content: bytes) -> None:

@@ -9,6 +9,7 @@ import msgspec
 
 from yunmo.apps.translate import style_store as store
 from yunmo.core.errors import InvalidRequest, NotFound
+from yunmo.storage.database import Database
 
 Rules = Mapping[str, Mapping[str, str]]
 """By topic, what is chosen for each of its questions: `{"dates_and_times": {"calendar_era": "use_bc_and_ad"}}`."""
@@ -62,8 +63,8 @@ class StyleLimits:
 class Styles:
     """The styles of every project. One that is not the project's is not there for it: NotFound."""
 
-    def __init__(self, kept: store.StyleStore, limits: StyleLimits | None = None) -> None:
-        self._store = kept
+    def __init__(self, database: Database, limits: StyleLimits | None = None) -> None:
+        self._database = database
         self.limits = limits or StyleLimits()
 
     async def create(self, project: str, name: str, language: str, rules: Rules, instructions: Sequence[Instruction]) -> Style:
@@ -77,22 +78,22 @@ class Styles:
                 raise InvalidRequest(f"The project '{project}' has {self.limits.styles} styles, and may not have more. Delete some.")
             store.insert(connection, style.id, project, moment, msgspec.json.encode(style))
 
-        await self._store.write(work)
+        await self._database.write(work)
         return style
 
     async def page(self, project: str, offset: int, limit: int) -> list[Style]:
         """Some of the project's styles, oldest first."""
-        return [_style(found) for found in await self._store.read(lambda connection: store.page(connection, project, offset, limit))]
+        return [_style(found) for found in await self._database.read(lambda connection: store.page(connection, project, offset, limit))]
 
     async def get(self, project: str, style_id: str) -> Style:
         """One of the project's styles."""
         checked = _checked_id(style_id)
-        return await self._store.read(lambda connection: _found(connection, project, checked))
+        return await self._database.read(lambda connection: _found(connection, project, checked))
 
     async def delete(self, project: str, style_id: str) -> None:
         """Delete a style."""
         checked = _checked_id(style_id)
-        if not await self._store.write(lambda connection: store.delete(connection, project, checked)):
+        if not await self._database.write(lambda connection: store.delete(connection, project, checked)):
             raise _no_style(checked)
 
     async def rename(self, project: str, style_id: str, name: str) -> Style:
@@ -135,7 +136,7 @@ class Styles:
             store.update(connection, project, checked, msgspec.json.encode(after))
             return after
 
-        return await self._store.write(work)
+        return await self._database.write(work)
 
     def _check(self, style: Style) -> None:
         limits = self.limits
